@@ -426,7 +426,7 @@ def find_notebooks(names:list, # numbers ('02'), names ('02_pixel_baseline') or 
             if found.setdefault(path.stem, path) != path: raise Refused(f'two notebooks are called {path.stem}; run them apart')
     return list(found.values())
 
-# %% ../nbs/07_run.ipynb #840dc847
+# %% ../nbs/07_run.ipynb #f8297fa8
 def settle(jobs:list, # of `Job`; each gets those of the three that it has
            source:str='auto', # auto, mnist, digits, or a folder
            device:str='auto', # auto, cpu, cuda or mps
@@ -435,13 +435,13 @@ def settle(jobs:list, # of `Job`; each gets those of the three that it has
     "Find the digits and the device"
     used, shared = {name for job in jobs for name in job.has}, {} if seed is None else {'seed': seed}
     try:
+        if 'device' in used or device != 'auto':
+            from digitlab.tensors import pick_device
+            shared['device'] = str(pick_device(device))
         if 'source' in used or source != 'auto':
             from digitlab.data import read_digits
             got = read_digits(source).source
             shared['source'] = got if source in ('auto', 'mnist', 'digits') else str(Path(source).resolve())
-        if 'device' in used or device != 'auto':
-            from digitlab.tensors import pick_device
-            shared['device'] = str(pick_device(device))
     except (OSError, ValueError, RuntimeError) as e: raise Refused(str(e)) from e
     for job in jobs: job.params = {name: value for name, value in shared.items() if name in job.has} | job.params
     return got if 'source' in shared else None, shared.get('device')
