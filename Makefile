@@ -9,21 +9,22 @@ ifeq ($(origin PYTHON),undefined)
   PYTHON := $(if $(wildcard .venv/bin/python),.venv/bin/python,python3)
 endif
 # What to install: the pinned set, or with UPGRADE=1 the newest of everything.
-PINS := $(if $(UPGRADE),,--constraint constraints.txt)
+PINS := $(if $(UPGRADE),--upgrade,--constraint constraints.txt)
 UV := uv==0.13.8
 
-STAMP := .venv/installed-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')
-BIN := .venv/bin
+# Named after the interpreter and what is to be installed, so that it is made anew when one of them changes.
+STAMP := .venv/installed-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')-$(shell \
+  cat settings.ini setup.py pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)$(if $(UPGRADE),-newest)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 # Two notebooks on two cores: threads that wait by spinning take the time from those that work.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-$(STAMP): settings.ini setup.py pyproject.toml constraints.txt
+$(STAMP):
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("digitlab needs Python 3.10 or newer, this is %s; choose another: make PYTHON=python3.12 ..." % sys.version.split()[0])'
 	@[ '$(PYTHON)' = .venv/bin/python ] || $(PYTHON) -m venv --clear .venv
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode $(PINS) --editable '.[dev]'
-	@touch $@
+	@rm -f .venv/installed-* && touch $@
 
 .PHONY: help install run full test lab refresh prepare check bench clean
 
