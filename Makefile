@@ -64,6 +64,7 @@ check: prepare ## fail if `make prepare` changes anything that is committed
 
 bench: $(STAMP) ## measure speed, as ratios in one run
 	@python benchmarks/data.py $(ARGS)
+	@OMP_WAIT_POLICY=ACTIVE python -W ignore::FutureWarning benchmarks/training.py $(ARGS)
 
 clean: ## remove .venv and what the targets made
 	rm -rf .venv runs build dist *.egg-info
