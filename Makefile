@@ -26,7 +26,7 @@ $(STAMP):
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode $(PINS) --editable '.[dev]'
 	@rm -f .venv/installed-* && touch $@
 
-.PHONY: help install run full test lab refresh model prepare check bench clean
+.PHONY: help install run full test lab refresh prepare check bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -50,9 +50,6 @@ lab: $(STAMP) ## open the notebooks in JupyterLab
 refresh: $(STAMP) ## run the notebooks at full sizes on MNIST and keep their outputs in nbs/
 	@digitlab refresh $(ARGS)
 	@jupyter nbconvert --log-level WARN --execute --inplace nbs/index.ipynb
-
-model: $(STAMP) ## train the network that comes with the package anew, on MNIST
-	@python -c 'from digitlab.compare import make_model; make_model()'
 
 prepare: $(STAMP) ## write the modules and the README anew from the notebooks, and clean the notebooks
 	@nbdev-export
