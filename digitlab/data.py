@@ -31,27 +31,33 @@ MNIST_COUNTS = {  # images of each digit, from 0 to 9
     'training': (5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949),
     'testing': (980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009)}
 
-# %% ../nbs/00_data.ipynb #d9586a70
+# %% ../nbs/00_data.ipynb #f0ba7322
+def _inflate(path, raw, most):
+    "At most the first `most` bytes of what `raw` holds, gzipped or plain"
+    if raw[:2] != b'\x1f\x8b': return raw[:most]
+    gz = zlib.decompressobj(wbits=31)
+    try: content = gz.decompress(raw, most)
+    except zlib.error as e: raise ValueError(f'{path} is not a sound gzip file ({e}); get it again') from e
+    if len(content) < most and not gz.eof: raise ValueError(f'{path} is gzipped and breaks off; get it again')
+    return content
+
+# %% ../nbs/00_data.ipynb #0019d653
 def read_idx(path:str|Path, # an IDX file of unsigned bytes, gzipped or plain
              shape:tuple=(28, 28), # what each item must measure: (28, 28) for images, () for labels
             )->np.ndarray: # uint8 [N, *shape]
     "Read an IDX file, and refuse one that isn't whole"
-    raw, start = Path(path).read_bytes(), 8 + 4*len(shape)
-    gz = zlib.decompressobj(wbits=31) if raw[:2] == b'\x1f\x8b' else None
-    try:
-        head = gz.decompress(raw, start) if gz else raw[:start]
-        magic = bytes([0, 0, 8, 1 + len(shape)])
-        if head[:4] != magic or len(head) < start:
-            raise ValueError(f"{path} starts with {head[:4].hex(' ')}; an IDX file of this kind starts with {magic.hex(' ')}")
-        n, *item = struct.unpack(f'>{1 + len(shape)}I', head[4:])
-        if tuple(item) != shape or n > 1_000_000:
-            raise ValueError(f'{path} announces {n:,} items of shape {tuple(item)}; expected at most 1,000,000 of shape {shape}')
-        size = n * int(np.prod(shape))
-        body = gz.decompress(gz.unconsumed_tail, size + 1) if gz else raw[start:]
-    except zlib.error as e: raise ValueError(f'{path} is not a sound gzip file ({e}); get it again') from e
-    if len(body) != size or gz and not gz.eof:
-        raise ValueError(f'{path} announces {size:,} bytes and holds {"more" if len(body) > size else f"{len(body):,}"}; get it again')
-    return np.frombuffer(body, np.uint8).reshape(n, *shape).copy()
+    raw, start, magic = Path(path).read_bytes(), 8 + 4*len(shape), bytes([0, 0, 8, 1 + len(shape)])
+    head = _inflate(path, raw, start)
+    if head[:4] != magic or len(head) < start:
+        raise ValueError(f"{path} starts with {head[:4].hex(' ')}; such a file starts with {magic.hex(' ')}, then {start - 4} more bytes")
+    n, *item = struct.unpack(f'>{1 + len(shape)}I', head[4:])
+    if tuple(item) != shape or n > 1_000_000:
+        raise ValueError(f'{path} announces {n:,} items of shape {tuple(item)}; expected at most 1,000,000 of shape {shape}')
+    size = n * int(np.prod(shape))
+    content = _inflate(path, raw, start + size + 1)
+    if (held := len(content) - start) != size:
+        raise ValueError(f'{path} announces {size:,} bytes and holds {"more" if held > size else f"{held:,}"}; get it again')
+    return np.frombuffer(content, np.uint8, offset=start).reshape(n, *shape).copy()
 
 # %% ../nbs/00_data.ipynb #ed52d491
 def _idx_file(folder, part, what):
@@ -69,7 +75,7 @@ def _read_idx_part(folder, part):
     if len(labels) == 0 or labels.max() > 9: raise ValueError(f'{files[1]} must hold labels from 0 to 9, and at least one')
     return images, labels
 
-# %% ../nbs/00_data.ipynb #7524782c
+# %% ../nbs/00_data.ipynb #45fd77de
 def _number(name): return int(name[:-4]) if name[:-4].isdecimal() else sys.maxsize
 
 def list_images(folder:str|Path, # laid out as training/<digit>/*.png and testing/<digit>/*.png
@@ -84,6 +90,7 @@ def list_images(folder:str|Path, # laid out as training/<digit>/*.png and testin
         digits.append((d, sorted(names, key=lambda n: (_number(n), n))))
     return digits
 
+# %% ../nbs/00_data.ipynb #35f9c787
 def read_pngs(paths:list, # PNG files, each 28 by 28 and grey
              )->np.ndarray: # uint8 [N, 28, 28]
     "Decode PNG files one after the other"
@@ -232,7 +239,7 @@ def _save_cache(digits, path, stamp):
         with write_aside(path) as part: save_file(tensors, part, kept)
     except (OSError, SafetensorError) as e: warnings.warn(f"{path} can't be written ({e}); digits are decoded anew in each session")
 
-# %% ../nbs/00_data.ipynb #b2ab3282
+# %% ../nbs/00_data.ipynb #3ef1b4f7
 MNIST_URL = 'https://s3.amazonaws.com/fast-ai-imageclas/mnist_png.tgz'  # fastai's URLs.MNIST
 
 def _unpack(tar, folder):
@@ -245,6 +252,7 @@ def _unpack(tar, folder):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(tar.extractfile(member).read())
 
+# %% ../nbs/00_data.ipynb #38f83a23
 def fetch_mnist(url:str=MNIST_URL, # a gzipped tar of MNIST's PNG tree
                 timeout:float=10, # seconds without an answer after which to give up
                )->Path: # the tree
@@ -274,7 +282,7 @@ def _answers(url, seconds=8):
     thread.join(seconds)
     return bool(found)
 
-# %% ../nbs/00_data.ipynb #d14654a3
+# %% ../nbs/00_data.ipynb #e4b116bf
 def _local_mnist():
     "The folder with a copy of MNIST on this machine, or None"
     if named := os.environ.get('DIGITLAB_MNIST'):
@@ -285,6 +293,7 @@ def _local_mnist():
     fastai = Path(os.environ.get('FASTAI_HOME') or '~/.fastai').expanduser()/'data'
     return next((p for p in (fastai/'mnist_png', cache_folder()/'mnist_png') if (p/'training').is_dir()), None)
 
+# %% ../nbs/00_data.ipynb #a4879814
 def locate(source:str|Path='auto', # auto, mnist, digits, or a folder
           )->tuple: # the source's name, and its folder or None for scikit-learn's digits
     "Decide where the digits come from, fetching MNIST if need be"
@@ -346,7 +355,7 @@ def read_digits(source:str|Path='auto', # auto, mnist, digits, or a folder
     _save_cache(digits, cache, stamp)
     return digits
 
-# %% ../nbs/00_data.ipynb #68b390be
+# %% ../nbs/00_data.ipynb #5faf14db
 def _write_pngs(items):
     "Write each image of `items` to the path beside it"
     for image, path in items: Image.fromarray(image).save(path, compress_level=1)
@@ -359,6 +368,7 @@ def _write_tree(folder, name, origin):
         items = [(x, folder/part/str(y)/f'{n}.png') for n, (x, y) in enumerate(zip(images, labels))]
         _share_out(_write_pngs, [items[i:i + 1000] for i in range(0, len(items), 1000)], f'writing {part}')
 
+# %% ../nbs/00_data.ipynb #521cac8b
 def find_digits(source:str|Path='auto', # auto, mnist, digits, or a folder
                )->Path: # training/<digit>/<number>.png and testing/<digit>/<number>.png
     "A folder with the digits as PNG files, written once if the source has none"

@@ -37,9 +37,8 @@ def test_frame(path):
 @each_notebook
 def test_cells_are_short(path):
     for cell in code_cells(read(path)):
-        lines = [l for l in source(cell).splitlines() if l.strip() and not l.lstrip().startswith('#')]
-        exported = '#| export' in source(cell)
-        assert len(lines) <= (40 if exported else 20), source(cell)
+        lines = [l for l in source(cell).splitlines() if l.strip() and not l.lstrip().startswith('#|')]
+        assert len(lines) <= 20, source(cell)
 
 @each_notebook
 def test_answers_assert(path):
