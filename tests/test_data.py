@@ -154,6 +154,11 @@ def test_damaged_cache_is_rebuilt(idx, tmp_path):
         cache_file(tmp_path).write_bytes(content)
         assert same(digits, read_digits(idx))
 
+def test_second_read_decodes_nothing(idx, monkeypatch):
+    first = read_digits(idx)
+    monkeypatch.setattr(data, '_decode', None)
+    assert same(first, read_digits(idx))
+
 def test_changed_tree_is_read_anew(tree):
     before = read_digits(tree)
     Image.new('L', (28, 28), 9).save(tree/'training'/'3'/'3.png')
