@@ -1,0 +1,45 @@
+"`python -m benchmarks [NAME ...]`: each benchmark in a process of its own, tables at the end, and a JSON beside them."
+import argparse, importlib, json, os, platform, resource, subprocess, sys, tempfile
+from datetime import date
+from pathlib import Path
+
+NAMES = 'data', 'baseline', 'training', 'convnets', 'accuracy', 'imports', 'notebooks'
+
+
+def one(name, source, repeats, out):
+    "Run one benchmark here, and write its tables"
+    from digitlab.data import read_digits
+    digits = read_digits(source)
+    tables = list(importlib.import_module(f'benchmarks.{name}').main(digits, repeats))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+    out.write_text(json.dumps(dict(name=name, source=digits.source, repeats=repeats, peak_memory_MiB=round(peak), tables=tables)))
+
+
+def main():
+    parser = argparse.ArgumentParser('python -m benchmarks', description='Measure speed, as ratios of medians over interleaved repeats.')
+    parser.add_argument('name', nargs='*', help=f'of {", ".join(NAMES)}; default: all')
+    parser.add_argument('--source', default='auto', help='auto, mnist, digits, or a folder (default: auto)')
+    parser.add_argument('--repeats', type=int, default=5, help='interleaved repeats (default: 5)')
+    parser.add_argument('--out', type=Path, default=Path('benchmarks/results.json'), help='JSON file (default: benchmarks/results.json)')
+    parser.add_argument('--child', action='store_true', help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if wrong := set(args.name) - set(NAMES): parser.error(f'no benchmark {", ".join(sorted(wrong))}; there are {", ".join(NAMES)}')
+    if args.child: return one(args.name[0], args.source, args.repeats, args.out)
+    from .timing import lines
+    found = []
+    with tempfile.TemporaryDirectory() as folder:
+        for name in args.name or NAMES:
+            print(f'{name} ...', file=sys.stderr, flush=True)
+            part = Path(folder)/f'{name}.json'
+            subprocess.run([sys.executable, '-W', 'ignore', '-m', 'benchmarks', name, '--child', '--source', args.source, '--repeats', str(args.repeats), '--out', part], check=True)
+            found.append(json.loads(part.read_text()))
+    import torch
+    machine = dict(date=date.today().isoformat(), python=platform.python_version(), torch=torch.__version__, machine=platform.machine(), cores=os.cpu_count())
+    for result in found:
+        print(f'\n== {result["name"]} ({result["source"]}, peak memory {result["peak_memory_MiB"]:,} MiB)\n')
+        for table in result['tables']: print('\n'.join(lines(table)))
+    args.out.write_text(json.dumps(dict(machine=machine, benchmarks=found), indent=1) + '\n')
+    print(f'written: {args.out}')
+
+
+if __name__ == '__main__': main()

@@ -1,0 +1,19 @@
+"The pixel baseline's predictions against scikit-learn's NearestCentroid."
+from sklearn.neighbors import NearestCentroid
+
+from digitlab.baseline import PixelBaseline
+from digitlab.tensors import scale_pixels
+
+from .timing import compare
+
+
+def main(digits, repeats):
+    x, test_x = scale_pixels(digits.train_x), scale_pixels(digits.test_x)
+    rows, test_rows = x.flatten(1).numpy(), test_x.flatten(1).numpy()
+    theirs, ours = NearestCentroid().fit(rows, digits.train_y.numpy()), PixelBaseline('mse').fit(x, digits.train_y)
+    assert (ours.predict(test_x).numpy() == theirs.predict(test_rows)).mean() > 0.999
+    yield compare(f'predictions for {len(test_x):,} images', {'NearestCentroid': lambda: theirs.predict(test_rows),
+        'PixelBaseline, MSE': lambda: ours.predict(test_x),
+        'PixelBaseline, MAE': lambda m=PixelBaseline('mae').fit(x, digits.train_y): m.predict(test_x)}, repeats)
+    yield compare(f'means of {len(x):,} images', {'NearestCentroid': lambda: NearestCentroid().fit(rows, digits.train_y.numpy()),
+        'PixelBaseline': lambda: PixelBaseline('mse').fit(x, digits.train_y)}, repeats)
