@@ -10,6 +10,6 @@ settings = config['DEFAULT']
 
 setup(
     install_requires=settings['requirements'].split(),
-    extras_require={'dev': settings['dev_requirements'].split()},
+    extras_require={key.removesuffix('_requirements'): settings[key].split() for key in settings if key.endswith('_requirements')},
     entry_points={'console_scripts': settings['console_scripts'].split(), 'nbdev': ['digitlab=digitlab._modidx:d']},
 )

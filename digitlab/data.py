@@ -10,9 +10,9 @@ __all__ = ['MNIST_COUNTS', 'MNIST_SHA256', 'MNIST_URL', 'read_idx', 'list_images
            'record']
 
 # %% ../nbs/00_data.ipynb #ff8fb4e7
-import hashlib, io, json, os, re, shutil, struct, sys, tarfile, tempfile, threading, time, warnings, zlib
+import gzip, hashlib, io, json, os, re, shutil, struct, sys, tarfile, tempfile, threading, time, warnings, zlib
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from http.client import HTTPException
 from multiprocessing import get_context
@@ -90,6 +90,15 @@ def list_images(folder:str|Path, # laid out as training/<digit>/*.png and testin
         digits.append((d, sorted(names, key=lambda n: (_number(n), n))))
     return digits
 
+# %% ../nbs/00_data.ipynb #89e9a9eb
+def _check_png(png):
+    "Raise OSError unless the parts of a PNG file have the checksums that stand behind them"
+    at, kind = 8, b''
+    while at < len(png) and kind != b'IEND':
+        kind, end = png[at + 4:at + 8], at + 8 + int.from_bytes(png[at:at + 4], 'big')
+        if zlib.crc32(png[at + 4:end]) != int.from_bytes(png[end:end + 4], 'big'): raise OSError(f'the checksum of {kind} is wrong')
+        at = end + 4
+
 # %% ../nbs/00_data.ipynb #35f9c787
 def read_pngs(paths:list, # PNG files, each 28 by 28 and grey
              )->np.ndarray: # uint8 [N, 28, 28]
@@ -98,11 +107,13 @@ def read_pngs(paths:list, # PNG files, each 28 by 28 and grey
     for path in paths:
         try:
             with open(path, 'rb', buffering=0) as file: stored = file.read()
+            _check_png(stored)
             with Image.open(io.BytesIO(stored), formats=('PNG',)) as im:
-                if (im.mode, im.size) != ('L', (28, 28)):
-                    raise ValueError(f'{path} is {im.width}x{im.height} in mode {im.mode}; expected 28x28 grey (mode L)')
-                pixels.append(im.tobytes())
-        except (OSError, SyntaxError) as e: raise ValueError(f"{path} can't be decoded as PNG: {e}; replace or remove it") from e
+                form = f'{im.width}x{im.height} in mode {im.mode}'
+                if form == '28x28 in mode L': pixels.append(im.tobytes())
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+            raise ValueError(f"{path} can't be decoded as PNG: {e}; replace or remove it") from e
+        if form != '28x28 in mode L': raise ValueError(f'{path} is {form}; expected 28x28 grey (mode L)')
     return np.frombuffer(b''.join(pixels), np.uint8).reshape(-1, 28, 28)
 
 # %% ../nbs/00_data.ipynb #a697ce69
@@ -190,14 +201,18 @@ def write_aside(path:Path, # what shall come into being: a file or a folder
                ): # yields the path to write to
     "Write beside `path`, and give it its name in one step when the block ends well; otherwise leave nothing"
     for old in path.parent.glob('.part-*'):  # what a killed process left
-        if time.time() - old.stat().st_mtime > 3600: shutil.rmtree(old, ignore_errors=True)
+        with suppress(FileNotFoundError):  # or what another process has just finished
+            if time.time() - old.stat().st_mtime > 3600: shutil.rmtree(old, ignore_errors=True)
     part = Path(tempfile.mkdtemp(prefix='.part-', dir=path.parent))
     try:
         yield part/path.name
-        if path.is_dir():
-            if keep and keep(): return
-            os.rename(path, part/'replaced')
-        os.replace(part/path.name, path)
+        for turn in range(100):  # again, if another process gives the same name at this moment
+            if path.is_dir():
+                if keep and keep(): return
+                with suppress(FileNotFoundError): os.rename(path, part/f'replaced-{turn}')
+            try: return os.replace(part/path.name, path)
+            except OSError:
+                if turn == 99 or not path.is_dir(): raise
     finally: shutil.rmtree(part, ignore_errors=True)
 
 # %% ../nbs/00_data.ipynb #c0612025
@@ -242,10 +257,18 @@ def _save_cache(digits, path, stamp):
 # %% ../nbs/00_data.ipynb #3ef1b4f7
 MNIST_URL = 'https://s3.amazonaws.com/fast-ai-imageclas/mnist_png.tgz'  # fastai's URLs.MNIST
 
+class _AtMost:
+    "A stream that gives no more than `most` bytes"
+    def __init__(self, stream, most): self.stream, self.left = stream, most
+    def read(self, n):
+        content = self.stream.read(n)
+        self.left -= len(content)
+        if self.left < 0: raise ValueError('the archive unpacks to more than 256 MiB')
+        return content
+
 def _unpack(tar, folder):
     "Write the PNG members of an MNIST archive below `folder`, and nothing else"
     for member in tar:
-        if tar.offset > 2**30: raise ValueError('the archive unpacks to more than 1 GiB')
         name = re.fullmatch(r'(?:.*/)?(training|testing)/(\d)/(\d{1,6}\.png)', member.name)
         if not name or not member.isfile() or member.size > 2**16: continue
         path = folder.joinpath(*name.groups())
@@ -258,12 +281,15 @@ def fetch_mnist(url:str=MNIST_URL, # a gzipped tar of MNIST's PNG tree
                )->Path: # the tree
     "Fetch MNIST into the cache, verified; raises ConnectionError naming the address, the reason and the remedies"
     to = cache_folder()/'mnist_png'
+    def number(): return to.stat().st_ino if to.exists() else None
+    before = number()
     try:
-        with write_aside(to) as part:
+        with write_aside(to, lambda: number() != before) as part:  # what another process fetched meanwhile stays
             with urlopen(url, timeout=timeout) as answer:
                 total = int(answer.headers.get('Content-Length') or 0) or None
                 with tqdm.wrapattr(answer, 'read', total=total, desc='fetching MNIST', leave=False, disable=None) as stream:
-                    with tarfile.open(fileobj=stream, mode='r|gz') as tar: _unpack(tar, part)
+                    unpacked = _AtMost(gzip.GzipFile(fileobj=stream), 2**28)
+                    with tarfile.open(fileobj=unpacked, mode='r|') as tar: _unpack(tar, part)
             for name in MNIST_COUNTS: _check_mnist(url, name, *_read_png_part(part, name))
     except (OSError, HTTPException, EOFError, zlib.error, tarfile.TarError, ValueError) as e:
         raise ConnectionError(f"MNIST can't be had from {url}: {e}. Either let DIGITLAB_MNIST name a folder "
@@ -281,6 +307,13 @@ def _answers(url, seconds=8):
     thread.start()
     thread.join(seconds)
     return bool(found)
+
+# %% ../nbs/00_data.ipynb #cf579a21
+def _refusal():
+    "Why MNIST couldn't be had in the last ten minutes, or ''"
+    note = cache_folder()/'mnist-refused'
+    try: return note.read_text(errors='replace') if time.time() - note.stat().st_mtime < 600 else ''
+    except OSError: return ''
 
 # %% ../nbs/00_data.ipynb #e4b116bf
 def _local_mnist():
@@ -305,13 +338,13 @@ def locate(source:str|Path='auto', # auto, mnist, digits, or a folder
             raise FileNotFoundError(f'source {str(source)!r} is neither auto, mnist nor digits, nor a folder that exists')
         return folder.name, folder
     if local := _local_mnist(): return 'mnist', local
-    refused = cache_folder()/'mnist-refused'  # its age tells when MNIST was last asked for in vain
-    if not refused.exists() or time.time() - refused.stat().st_mtime > 600:
+    if not (reason := _refusal()):
         try:
             if not _answers(MNIST_URL): raise ConnectionError(f'{MNIST_URL} gives no answer')
             return 'mnist', fetch_mnist()
-        except ConnectionError as e: refused.write_text(str(e))
-    print(f"MNIST isn't at hand ({refused.read_text()}). These are the 1,797 digits that scikit-learn carries. "
+        except ConnectionError as e: reason = str(e)
+        with suppress(OSError): (cache_folder()/'mnist-refused').write_text(reason)
+    print(f"MNIST isn't at hand ({reason}). These are the 1,797 digits that scikit-learn carries. "
           'For MNIST, let DIGITLAB_MNIST name a folder with a copy.', file=sys.stderr)
     return 'digits', None
 
@@ -377,7 +410,9 @@ def find_digits(source:str|Path='auto', # auto, mnist, digits, or a folder
     stem, stamp = _cache_key(name, origin)
     tree = cache_folder()/f'{stem}-png'
     note = tree/'complete.json'
-    def complete(): return note.exists() and note.read_text() == json.dumps([stamp, stamp_of(tree)])
+    def complete():
+        try: return note.read_bytes() == json.dumps([stamp, stamp_of(tree)]).encode()
+        except OSError: return False
     if complete(): return tree
     with write_aside(tree, complete) as part:
         _write_tree(part, name, origin)
@@ -386,14 +421,17 @@ def find_digits(source:str|Path='auto', # auto, mnist, digits, or a folder
 
 # %% ../nbs/00_data.ipynb #ea942cc9
 def record(name:str, # what was measured
-           value, # a number, a string, or a list of them; tensors are taken too
+           value, # a number, a string, or a list of them; tensors and pandas.DataFrame are taken too
            unit:str='', # such as 's'
            varies:bool=False, # true for timings and what depends on them
           )->None:
     "Show a result and keep it in the cell's output for the runner"
     from IPython.display import display
-    value = value.tolist() if hasattr(value, 'tolist') else value
-    shown = f'{value:.4f}' if isinstance(value, float) else f'{value:,}' if isinstance(value, int) else value
-    result = dict(name=name, value=value, unit=unit, varies=varies)
-    text = f'{name}: {shown} {unit}'.rstrip()
-    display({'text/plain': text, 'application/vnd.digitlab.result+json': result}, raw=True)
+    if hasattr(value, 'to_html'):
+        shown = {'text/plain': value.to_string(), 'text/html': value.to_html()}
+        value = value.reset_index().to_dict('split', index=False)
+    else:
+        value = value.tolist() if hasattr(value, 'tolist') else value
+        text = f'{value:.4f}' if isinstance(value, float) else f'{value:,}' if isinstance(value, int) else value
+        shown = {'text/plain': f'{name}: {text} {unit}'.rstrip()}
+    display(shown | {'application/vnd.digitlab.result+json': dict(name=name, value=value, unit=unit, varies=varies)}, raw=True)

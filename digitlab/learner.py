@@ -17,7 +17,7 @@ from .tensors import check_same_shape, pick_device, show_figure
 
 # %% ../nbs/04_mnist_loss.ipynb #47c32184
 def _check_targets(answers, targets, n_classes):
-    if not len(targets): raise ValueError('the batch is empty; expected one image or more: leave it out')
+    if not targets.numel(): raise ValueError('the batch is empty; expected one image or more: leave it out')
     check_same_shape(answers, targets)
     if targets.is_floating_point() or not 0 <= targets.min() <= targets.max() < n_classes: raise ValueError(
         f'targets are {targets.dtype}, {targets.min()} to {targets.max()}; expected whole numbers, 0 to {n_classes-1}: use (y == 3).long()')
@@ -67,9 +67,11 @@ class PlainSGD:
             if not (p.requires_grad and p.is_leaf): raise ValueError(
                 f'a parameter {list(p.shape)} gets no gradient; expected a finished tensor: scale it, move it, then .requires_grad_()')
     def zero_grad(self):
+        "Forget the gradients"
         for p in self.params: p.grad = None
     @torch.no_grad()
     def step(self):
+        "Take one step against the gradients"
         for p in self.params:
             if p.grad is None: raise ValueError(f'a parameter {list(p.shape)} has no gradient; expected one: use it, and call backward()')
             p.add_(p.grad, alpha=-self.lr)
@@ -78,6 +80,7 @@ class PlainSGD:
 class History(list):
     "One dict for each epoch, shown as a table"
     def frame(self): # pandas.DataFrame, one row for each epoch
+        "The history as a table"
         import pandas as pd
         return pd.DataFrame(self, columns=self[-1] if self else ['epoch']).set_index('epoch')
     def _repr_html_(self): return self.frame().to_html(max_rows=8, float_format='{:.4f}'.format)

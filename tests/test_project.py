@@ -6,13 +6,14 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT/'nbs').glob('[0-9][0-9]_*.ipynb'))
-MODULES = ['data', 'tensors', 'baseline', 'sgd', 'learner', 'mlp', 'compare', 'run']
+MODULES = ['data', 'tensors', 'baseline', 'sgd', 'learner', 'mlp', 'compare', 'predict', 'run']
 
 
 def read(path): return json.loads(path.read_text(encoding='utf-8'))
 def source(cell): return ''.join(cell['source'])
 def code_cells(notebook): return [c for c in notebook['cells'] if c['cell_type'] == 'code']
 def outputs(notebook): return [o for c in code_cells(notebook) for o in c['outputs']]
+def version(): return re.search('"(.+)"', (ROOT/'digitlab'/'__init__.py').read_text())[1]
 def is_tagged(cell, tag): return tag in cell['metadata'].get('tags', [])
 
 each_notebook = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
@@ -24,6 +25,18 @@ def test_parameters_come_first(path):
     assert [i for i, c in enumerate(cells) if is_tagged(c, 'parameters')] == [0]
     statements = ast.parse(source(cells[0])).body
     assert all(isinstance(s, ast.Assign) for s in statements)
+
+@each_notebook
+def test_colab_cell_comes_next(path):
+    cell = code_cells(read(path))[1]
+    assert "if 'google.colab' in sys.modules:" in source(cell) and is_tagged(cell, 'remove-cell')
+    assert f'git+https://github.com/digitlab/digitlab@v{version()}' in source(cell)
+
+def test_every_notebook_has_its_line_in_the_readme():
+    text = (ROOT/'README.md').read_text(encoding='utf-8')
+    for path in NOTEBOOKS:
+        assert f'](nbs/{path.name})' in text
+        assert f'(https://colab.research.google.com/github/digitlab/digitlab/blob/v{version()}/nbs/{path.name})' in text
 
 @each_notebook
 def test_frame(path):

@@ -275,7 +275,7 @@ def test_refused_by_the_process_itself(project):
 
 def test_help_and_version(tmp_path, capsys):
     assert run.main([]) == 2 and 'COMMAND' in capsys.readouterr().err
-    for words in (['--help'], ['run', '--help'], ['data', '--help'], ['refresh', '--help'], ['--version']):
+    for words in (['--help'], ['run', '--help'], ['data', '--help'], ['predict', '--help'], ['refresh', '--help'], ['--version']):
         with pytest.raises(SystemExit) as end: run.main(words)
         assert end.value.code == 0 and capsys.readouterr().out
     for words in (['walk'], ['run', '--jobs', 'x'], ['run', '-p', 'one']):
@@ -290,6 +290,35 @@ def test_data(capsys):
     assert words[:3] == ['source', 'digits', 'folder'] and Path(words[3]).is_dir()
     assert words[-1] == '360' and words[words.index('testing') - 1] == '1,437'
     assert run.main(['data', 'no/folder']) == 2 and 'no/folder' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('buffered', [True, False])
+@pytest.mark.parametrize('words, statuses', [(('data', 'digits'), {141}), (('run', '--help'), {0, 141})])  # argparse may see to it itself
+def test_nobody_reads_on(tmp_path, words, statuses, buffered):
+    "As in `digitlab data | head -1`: a quiet end, with the status that a shell gives for it"
+    process = start(*words, cwd=tmp_path, env=os.environ | {'PYTHONUNBUFFERED': '' if buffered else '1'})
+    process.stdout.close()
+    assert process.stderr.read() == '' and process.wait(60) in statuses
+    process.stderr.close()
+
+
+def test_nobody_reads_a_run(project):
+    write(project/'nbs'/'01_a.ipynb', 'size = 1', 'print("on")', 'import time\nopen("on", "w").close()\ntime.sleep(600)')
+    process = start('run', cwd=project)
+    process.stdout.close()  # before the first line is printed
+    assert (process.stderr.read(), process.wait(60)) == ('', 141)
+    process.stderr.close()
+    assert not (project/'runs'/'latest').exists()
+    wait_for(lambda: not [p for p in psutil.process_iter(['cwd']) if str(project) in str(p.info['cwd'])])
+
+
+def test_widgets_are_not_kept(project):
+    "A widget is nothing without its kernel; what stands beside it in the same cell stays"
+    widget = """display({'text/plain': 'a live widget', 'application/vnd.jupyter.widget-view+json': {'model_id': 'x'}}, raw=True)"""
+    write(project/'nbs'/'01_a.ipynb', 'size = 1', widget + FIGURE + '\n' + widget)
+    assert digitlab('run', cwd=project)[0] == 0
+    executed = json.loads((project/'runs'/'latest'/'01_a.ipynb').read_text())
+    assert [sorted(out['data']) for out in executed['cells'][2]['outputs']] == [['image/png', 'text/plain']]
 
 
 def test_importing_is_light():
