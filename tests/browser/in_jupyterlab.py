@@ -206,7 +206,7 @@ def draw_digits(page):
     "The drawing pad: bars move while a digit is drawn, the small convnet names it, and Clear empties all"
     pad = page.locator('.digitlab-pad')
     pad.scroll_into_view_if_needed()
-    paper, convnet = pad.locator('.paper'), pad.locator('.model', has_text='convnet')
+    paper, convnet = pad.locator('.paper'), pad.locator('[data-model="small convnet"]')
     def bars(): return pad.locator('.fill').evaluate_all('bars => bars.map(b => b.style.width)')
     def settled(): # the bars, once they no longer move
         before = bars()
@@ -228,7 +228,7 @@ def draw_digits(page):
         assert len(points) == 2 or during[0] != during[-1], 'the bars must move with each stroke'
         pad.get_by_role('button', name='Clear').click()
         wait_for(lambda: bars() == empty, 60, 'Clear')
-        assert not any(paper.evaluate('c => c.getContext("2d").getImageData(0, 0, c.width, c.height).data.filter((_, i) => i % 4 < 3)').values())
+        assert not paper.evaluate('c => c.getContext("2d").getImageData(0, 0, c.width, c.height).data.some((v, i) => v && i % 4 < 3)')
 
 
 PLAYS = {'03_sgd_quadratic': move_slider, '07_predict': draw_digits}
