@@ -26,7 +26,7 @@ $(STAMP):
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode $(PINS) --editable '.[dev]'
 	@rm -f .venv/installed-* && touch $@
 
-.PHONY: help install run full test lab refresh model prepare check hooks docs student browser faults bench clean
+.PHONY: help install run full test lab refresh model prepare check hooks docs student browser faults mutants bench audit clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -65,6 +65,8 @@ check: prepare ## fail if `make prepare` changes anything that is committed
 
 hooks: $(STAMP) ## in git: notebooks merged and compared by cells, and checked before each commit
 	@nbdev-install-hooks
+	@git config --local merge.jupyternotebook.driver '.venv/bin/nbdev-merge %O %A %B %P'
+	@git config --local diff.jupyternotebook.command .venv/bin/nbdev-diff-driver
 	@cp .ci/pre-commit "$$(git rev-parse --git-path hooks)/pre-commit"
 
 student: $(STAMP) ## make the student's copy, with cells to fill in (folder student; ARGS="FOLDER --force")
@@ -84,8 +86,14 @@ faults: $(STAMP) ## kill, fill, flip and fuzz: the tests that take minutes
 	@pytest tests/faults tests/test_fuzz.py -m 'slow or not slow' $(ARGS)
 	@python tests/fuzz.py --inputs 100000
 
+mutants: $(STAMP) ## break each function on purpose, and see that a test notices
+	@python tests/mutants $(ARGS)
+
 bench: $(STAMP) ## measure speed, as ratios in one run
 	@OMP_WAIT_POLICY=ACTIVE python -m benchmarks $(ARGS)
+
+audit: $(STAMP) ## look the pinned packages up among the known vulnerabilities (asks the package index)
+	@.venv/bin/uv tool run pip-audit==2.10.1 --strict --no-deps --disable-pip --requirement constraints.txt
 
 clean: ## remove .venv and what the targets made
 	rm -rf .venv runs student docs/_site build dist *.egg-info
