@@ -1,18 +1,31 @@
 "`python -m benchmarks [NAME ...]`: each benchmark in a process of its own, tables at the end, and a JSON beside them."
-import argparse, importlib, json, os, platform, resource, subprocess, sys, tempfile
+import argparse, importlib, json, os, platform, re, resource, subprocess, sys, tempfile
 from datetime import date
 from pathlib import Path
 
 NAMES = 'data', 'baseline', 'training', 'convnets', 'accuracy', 'imports', 'notebooks'
 
 
-def one(name, source, repeats, out):
+def measure(name, source, repeats, out):
     "Run one benchmark here, and write its tables"
     from digitlab.data import read_digits
     digits = read_digits(source)
-    tables = list(importlib.import_module(f'benchmarks.{name}').main(digits, repeats))
+    made = list(importlib.import_module(f'benchmarks.{name}').main(digits, repeats))
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
-    out.write_text(json.dumps(dict(name=name, source=digits.source, repeats=repeats, peak_memory_MiB=round(peak), tables=tables)))
+    out.write_text(json.dumps(dict(name=name, source=digits.source, repeats=repeats, peak_memory_MiB=round(peak), tables=made)))
+
+
+def tables(result):
+    "The tables of one benchmark as text"
+    from .timing import lines
+    head = f'{result["name"]}: {result["source"]}, {result["repeats"]} repeats, peak memory {result["peak_memory_MiB"]:,} MiB'
+    return '\n'.join([head, '', *(line for table in result['tables'] for line in lines(table))]).rstrip()
+
+
+def fill(page, results):
+    "Put the tables of `results` into the Markdown text `page`, each into the block under the mark with its name"
+    texts = {one['name']: tables(one) for one in results['benchmarks']} | {'machine': ', '.join(f'{k} {v}' for k, v in results['machine'].items())}
+    return re.sub(r'(<!-- (\w+) -->\n```text\n).*?\n?(```)', lambda m: f'{m[1]}{texts[m[2]]}\n{m[3]}' if m[2] in texts else m[0], page, flags=re.S)
 
 
 def main():
@@ -21,11 +34,11 @@ def main():
     parser.add_argument('--source', default='auto', help='auto, mnist, digits, or a folder (default: auto)')
     parser.add_argument('--repeats', type=int, default=5, help='interleaved repeats (default: 5)')
     parser.add_argument('--out', type=Path, default=Path('benchmarks/results.json'), help='JSON file (default: benchmarks/results.json)')
+    parser.add_argument('--page', type=Path, help='Markdown page to put the tables into, such as docs/benchmarks.md')
     parser.add_argument('--child', action='store_true', help=argparse.SUPPRESS)
     args = parser.parse_args()
     if wrong := set(args.name) - set(NAMES): parser.error(f'no benchmark {", ".join(sorted(wrong))}; there are {", ".join(NAMES)}')
-    if args.child: return one(args.name[0], args.source, args.repeats, args.out)
-    from .timing import lines
+    if args.child: return measure(args.name[0], args.source, args.repeats, args.out)
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for name in args.name or NAMES:
@@ -35,11 +48,11 @@ def main():
             found.append(json.loads(part.read_text()))
     import torch
     machine = dict(date=date.today().isoformat(), python=platform.python_version(), torch=torch.__version__, machine=platform.machine(), cores=os.cpu_count())
-    for result in found:
-        print(f'\n== {result["name"]} ({result["source"]}, peak memory {result["peak_memory_MiB"]:,} MiB)\n')
-        for table in result['tables']: print('\n'.join(lines(table)))
-    args.out.write_text(json.dumps(dict(machine=machine, benchmarks=found), indent=1) + '\n')
-    print(f'written: {args.out}')
+    results = dict(machine=machine, benchmarks=found)
+    for one in found: print(f'\n{tables(one)}')
+    args.out.write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
+    if args.page: args.page.write_text(fill(args.page.read_text(encoding='utf-8'), results), encoding='utf-8')
+    print(f'\nwritten: {args.out}')
 
 
 if __name__ == '__main__': main()

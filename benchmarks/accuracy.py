@@ -4,18 +4,10 @@ import statistics
 import torch
 from torch import nn
 
-from digitlab.compare import PixelInput, ShiftedBatches, evaluate, small_convnet, train_model
+from digitlab.compare import InBfloat16, PixelInput, ShiftedBatches, evaluate, small_convnet, train_model
 from digitlab.learner import Batches
 from digitlab.mlp import mlp
 from digitlab.tensors import make_generator
-
-
-class InBfloat16(nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-    def forward(self, x):
-        with torch.autocast('cpu', torch.bfloat16): return self.model(x).float()
 
 
 def main(digits, repeats):
@@ -23,8 +15,8 @@ def main(digits, repeats):
     def convnet(seed): return InBfloat16(small_convnet(make_generator(seed)))
     rows = {}
     for name, make, lr, epochs, batches in (('784-64-10, ReLU', hidden, 0.01, 3, Batches), ('784-64-10, ReLU', hidden, 0.01, 6, Batches),
-                                            ('small convnet', convnet, 0.01, 1, Batches), ('small convnet, shifts', convnet, 0.01, 2, ShiftedBatches),
-                                            ('small convnet, shifts', convnet, 0.01, 6, ShiftedBatches)):
+                                            ('small convnet', convnet, 0.02, 1, Batches), ('small convnet, shifts', convnet, 0.02, 2, ShiftedBatches),
+                                            ('small convnet, shifts', convnet, 0.02, 4, ShiftedBatches)):
         runs = []
         for seed in range(repeats):
             model = make(seed)

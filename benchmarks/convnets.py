@@ -15,7 +15,7 @@ from PIL import Image
 from torch import nn
 from torchvision.models import resnet18
 
-from digitlab.compare import PixelInput, small_convnet, train_model, trim_padding
+from digitlab.compare import InBfloat16, PixelInput, small_convnet, train_model, trim_padding
 from digitlab.learner import Batches
 from digitlab.tensors import make_generator
 
@@ -29,14 +29,6 @@ def write_tree(x, y, folder):
         for digit in range(10): (folder/part/str(digit)).mkdir(parents=True)
         for i, (image, label) in enumerate(zip(x[some].numpy(), y[some].tolist())):
             Image.fromarray(image).save(folder/part/str(label)/f'{i}.png')
-
-
-class InBfloat16(nn.Module):
-    def __init__(self, model):
-        super().__init__()
-        self.model = model
-    def forward(self, x):
-        with torch.autocast('cpu', torch.bfloat16): return self.model(x).float()
 
 
 def bare_step(model, x, y, n):
@@ -62,7 +54,7 @@ def main(digits, repeats):
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter('ignore')
         write_tree(x, y, Path(folder))
-        files = ImageDataLoaders.from_folder(folder, train='training', valid='testing')
+        files = ImageDataLoaders.from_folder(folder, train='training', valid='testing', num_workers=0)  # workers would compete for the same cores
         loaders = DataLoaders(Batches(x, y, 128, make_generator(0)), Batches(x[:64], y[:64], 64))
         fused = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True)
         n = -(-len(x)//128)
