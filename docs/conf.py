@@ -1,5 +1,6 @@
 "Sphinx's settings. build.py writes the sources."
 import re
+from binascii import a2b_base64
 from pathlib import Path
 
 from docutils import nodes
@@ -49,7 +50,9 @@ def _math(display): # MathML: needs no script and no font from elsewhere
 def _with_alt(render): # myst-nb passes the alternative text of a figure over
     def render_image(self, data):
         images = render(self, data)
-        for image in images: image['alt'] = data.output_metadata.get(data.mime_type, {}).get('alt', '')
+        for image in images:
+            image['alt'] = data.output_metadata.get(data.mime_type, {}).get('alt', '')
+            if data.mime_type == 'image/png' and int.from_bytes(a2b_base64(data.content)[16:20]) > 660: image['classes'].append('wide')
         return images
     return render_image
 

@@ -5,7 +5,7 @@ import numpy as np, pytest, torch
 from PIL import Image
 
 from digitlab import data
-from digitlab.data import fetch_mnist, find_digits, idx_bytes, list_images, locate, read_digits, read_idx
+from digitlab.data import fetch_mnist, find_digits, idx_bytes, list_images, locate, read_digits, read_idx, record, resize_digits, write_aside
 
 IDX = {('training', 'images'): 'train-images-idx3-ubyte', ('training', 'labels'): 'train-labels-idx1-ubyte',
        ('testing', 'images'): 't10k-images-idx3-ubyte', ('testing', 'labels'): 't10k-labels-idx1-ubyte'}
@@ -57,6 +57,9 @@ def test_offline_digits():
     assert digits.source == 'digits' and digits.train_x.shape == (1437, 28, 28) and digits.test_x.shape == (360, 28, 28)
     assert same(digits, read_digits('digits'))
     assert len(list(find_digits('digits').glob('training/*/*.png'))) == 1437
+    assert repr(digits) == "Digits(source='digits', training=1,437, testing=360)"
+    from sklearn.datasets import load_digits
+    assert torch.equal(digits.test_x, resize_digits(torch.tensor(load_digits().images[1437:]/16).float()))  # 16 is the most ink that a pixel has there
 
 def test_missing_folder(tmp_path):
     with pytest.raises(FileNotFoundError, match='no-such.*nor a folder that exists'): read_digits(tmp_path/'no-such')
@@ -209,6 +212,34 @@ def test_old_leftovers_are_swept(idx, tmp_path):
     read_digits(idx)
     assert not left.exists()
 
+@pytest.mark.parametrize('seconds, stays', [(3500, True), (3700, False)])
+def test_leftovers_get_an_hour(tmp_path, seconds, stays):
+    "For another process may still be writing there"
+    left = tmp_path/'.part-left'
+    left.mkdir()
+    os.utime(left, (time.time() - seconds,)*2)
+    with write_aside(tmp_path/'file') as part: part.write_text('whole')
+    assert left.exists() == stays and (tmp_path/'file').read_text() == 'whole'
+
+def test_two_give_the_same_name(tmp_path, monkeypatch):
+    "The other process is quicker by a moment: the folder is there when ours shall get its name"
+    def refused(source, to):
+        monkeypatch.undo()
+        to.mkdir()
+        (to/'theirs').touch()
+        raise OSError(39, 'Directory not empty')
+    monkeypatch.setattr(os, 'replace', refused)
+    with write_aside(tmp_path/'tree') as part:
+        part.mkdir()
+        (part/'ours').touch()
+    assert os.listdir(tmp_path) == ['tree'] and os.listdir(tmp_path/'tree') == ['ours']
+
+def test_name_that_can_not_be_given(tmp_path, monkeypatch):
+    def refused(source, to): raise OSError(13, 'Permission denied')
+    monkeypatch.setattr(os, 'replace', refused)
+    with pytest.raises(OSError, match='Permission denied'), write_aside(tmp_path/'file') as part: part.write_text('whole')
+    assert os.listdir(tmp_path) == []
+
 
 # the network
 
@@ -244,22 +275,32 @@ def archive(*members):
 
 PNG = io.BytesIO()
 Image.new('L', (28, 28)).save(PNG, 'png')
-OTHER = archive(*((f'mnist_png/{part}/{d}/{d}.png', PNG.getvalue(), tarfile.REGTYPE) for part in ('training', 'testing') for d in range(10)))
+MEMBERS = [(f'mnist_png/{part}/{d}/{d}.png', PNG.getvalue(), tarfile.REGTYPE) for part in ('training', 'testing') for d in range(10)]
+OTHER = archive(*MEMBERS)
+LARGE = archive(*MEMBERS, ('mnist_png/training/1/2.png', bytes(2**16 + 1), tarfile.REGTYPE))  # would be no PNG, if it were unpacked
 CLIMBS = archive(('../../training/../../climbed.png', PNG.getvalue(), tarfile.REGTYPE), ('mnist_png/training/1/../../../../1.png', PNG.getvalue(), tarfile.REGTYPE))
 LINK = archive(('mnist_png/training/1/1.png', b'', tarfile.SYMTYPE))
+LONG = tarfile.TarInfo('mnist_png/long')
+LONG.size = 2**28
+BOMB = gzip.compress(LONG.tobuf()) + gzip.compress(bytes(2**24))*17  # 272 MiB from a few KB
 
 def test_named_refusal(server, tmp_path):
     server.reply = lambda handler: handler.send_error(403)
     with pytest.raises(ConnectionError, match=rf"{server.url}: .*403.*DIGITLAB_MNIST name a folder.*source='digits'"): fetch_mnist(server.url)
 
 @pytest.mark.parametrize('content, announced, reason', [
-    (OTHER, None, "isn't MNIST"), (OTHER[:len(OTHER)//2], len(OTHER), ''), (b'not an archive', None, ''), (CLIMBS, None, 'missing'), (LINK, None, 'missing')],
-    ids=['other data', 'broken off', 'no archive', 'climbs out', 'link'])
+    (OTHER, None, "isn't MNIST"), (OTHER[:len(OTHER)//2], len(OTHER), ''), (b'not an archive', None, ''), (CLIMBS, None, 'missing'), (LINK, None, 'missing'),
+    (LARGE, None, "isn't MNIST"), (BOMB, None, 'more than 256 MiB')], ids=['other data', 'broken off', 'no archive', 'climbs out', 'link', 'large member', 'bomb'])
 def test_bad_download_leaves_nothing(server, tmp_path, content, announced, reason):
     server.reply = sends(content, announced)
     before = {p for p in tmp_path.rglob('*')}
     with pytest.raises(ConnectionError, match=f"can't be had from {re.escape(server.url)}: .*{reason}"): fetch_mnist(server.url, timeout=2)
     assert {p for p in tmp_path.rglob('*')} - before <= {tmp_path/'cache'}
+
+def test_a_stream_gives_so_much_and_no_more():
+    stream = data._AtMost(io.BytesIO(bytes(11)), 10)
+    assert len(stream.read(6)) == 6 and len(stream.read(4)) == 4
+    with pytest.raises(ValueError, match='more than'): stream.read(1)
 
 def test_stalled_download(server):
     server.reply = lambda handler: time.sleep(3)
@@ -303,3 +344,18 @@ def test_import_is_light():
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == 'True False\n'
     code = 'import sys, digitlab.data; print([m for m in ("fastai", "matplotlib", "pandas", "sklearn") if m in sys.modules])'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '[]\n'
+
+
+# records
+
+def test_record_keeps_what_the_report_needs(monkeypatch):
+    import pandas as pd
+    shown = []
+    monkeypatch.setattr('IPython.display.display', lambda data, raw: shown.append(data))
+    record('epochs', 3)
+    record('time', 1.5, unit='s', varies=True)
+    record('table', pd.DataFrame({'images': [5, 6]}).rename_axis('digit'))
+    assert [data['text/plain'] for data in shown[:2]] == ['epochs: 3', 'time: 1.5000 s']
+    kept = [data['application/vnd.digitlab.result+json'] for data in shown]
+    assert kept[1] == dict(name='time', value=1.5, unit='s', varies=True)
+    assert kept[2]['value'] == dict(columns=['digit', 'images'], data=[[0, 5], [1, 6]])

@@ -49,6 +49,9 @@ def test_order_depends_on_the_generator_alone():
     assert torch.equal(torch.cat([xb for xb, _ in Batches(x, x, 8)]), x)     # no generator: in order
 
 
+def test_batch_size_of_the_chapter(): assert Batches(torch.zeros(300, 1), torch.zeros(300)).bs == 256
+
+
 @pytest.mark.parametrize('bs', [0, -1, 2.5, '8', None])
 def test_batch_size_below_one(bs):
     with pytest.raises(ValueError, match=r'bs is .*expected a whole number, 1 or more: try bs=64'):
@@ -279,12 +282,20 @@ def test_history_is_a_table_and_plots_itself(pair):
     with capture_output() as out: history.plot('It learns')
     alt = str(out.outputs[0].metadata or out.outputs[0].data)
     assert 'image/png' in out.outputs[0].data and 'digit_accuracy goes from' in alt
-    assert len(History().frame()) == 0 and 'epoch' in History()._repr_html_()
+    assert len(History().frame()) == 0 and 'epoch' in History()._repr_html_() and len(History(history[:1]).frame()) == 1
     InteractiveShell.clear_instance()
 
 
-def test_silent_where_nobody_watches(pair, capsys):
-    learner(*pair).fit(2)
+def slow_loss(logits, targets):
+    time.sleep(0.02)
+    return mnist_loss(logits, targets)
+
+
+def test_silent_where_nobody_watches(pair, capsys, monkeypatch):
+    monkeypatch.delitem(sys.modules, 'ipykernel', raising=False)
+    it = learner(*pair, bs=2)
+    it.loss = slow_loss
+    it.fit(1)
     out = capsys.readouterr()
     assert out.out == out.err == ''
 
@@ -293,7 +304,6 @@ def test_silent_where_nobody_watches(pair, capsys):
 def test_bar_on_a_terminal(pair, monkeypatch):
     class Terminal(io.StringIO):
         def isatty(self): return True
-    def slow_loss(logits, targets): time.sleep(0.02); return mnist_loss(logits, targets)
     monkeypatch.setattr(sys, 'stderr', Terminal())
     it = learner(*pair, bs=2)
     it.loss = slow_loss

@@ -1,5 +1,5 @@
 "Pictures that people give, model files that were spoiled, and the command `digitlab predict`"
-import subprocess, sys, warnings
+import inspect, subprocess, sys, warnings
 
 import numpy as np, pytest, torch
 from PIL import Image, ImageDraw, ImageOps
@@ -36,6 +36,30 @@ def test_an_mnist_image_stays_as_it_is(tmp_path, digits):
     for i, image in enumerate([digits.test_x[3], digits.test_x[4], 255 - digits.test_x[5]]):
         Image.fromarray(image.numpy()).save(tmp_path/f'{i}.png')
         assert torch.equal(read_image(tmp_path/f'{i}.png'), digits.test_x[3 + i])
+
+def block(rows, columns, ink=1.):
+    "28x28 with ink from the first to the last of `rows` and `columns`"
+    grey = torch.zeros(28, 28)
+    grey[rows[0]:rows[1] + 1, columns[0]:columns[1] + 1] = ink
+    return grey
+
+@pytest.mark.parametrize('grey', [block((5, 21), (12, 15)), block((3, 25), (12, 15)), block((4, 22), (12, 14)), block((6, 24), (14, 16)),
+                                  block((5, 21), (12, 15), .6)])
+@pytest.mark.parametrize('inverted', [False, True])
+def test_framed_as_in_mnist(grey, inverted):
+    "A box of 17 to 23 pixels, its centre of mass between 13 and 15: not a pixel is changed"
+    assert torch.equal(normalise_picture(1 - grey if inverted else grey), (grey*255).round().byte())
+
+@pytest.mark.parametrize('grey', [block((6, 21), (12, 15)), block((2, 25), (12, 15)), block((3, 22), (12, 15)), block((6, 25), (12, 15)), block((5, 21), (12, 15), .5)],
+                         ids=['16', '24', 'too high', 'too low', 'pale'])
+def test_not_framed_as_in_mnist(grey): assert not torch.equal(normalise_picture(grey), (grey*255).round().byte())
+
+@pytest.mark.parametrize('contrast, seen', [(.08, False), (.15, True)])
+def test_faint_ink(contrast, seen):
+    grey = 1 - contrast*torch.tensor(np.asarray(draw_seven((60, 60), 6))/255).float()
+    if seen: assert normalise_picture(grey).max() > 200
+    else:
+        with pytest.raises(ValueError, match='shows no digit'): normalise_picture(grey)
 
 def test_28_by_28_but_out_of_place(tmp_path):
     assert digit_of(draw_seven((28, 28), 1, (1, 15), (12, 12)), tmp_path/'a.png') == 7
@@ -191,6 +215,19 @@ def test_the_model_of_the_package(digits):
     model, about = load_model()
     assert about['source'] == 'mnist' and about['accuracy'] >= .993 and kept_model().stat().st_size < 1e6
     assert evaluate(model, digits.test_x, digits.test_y).accuracy > .9  # other writers, another scanner, other sizes
+
+def test_the_model_of_the_package_was_made_with_the_defaults():
+    about, defaults = load_model()[1], inspect.signature(make_model).parameters
+    assert {name: about[name] for name in ('source', 'seed', 'epochs')} == {name: defaults[name].default for name in ('source', 'seed', 'epochs')}
+
+def test_answers_keep_no_gradients(tmp_path, monkeypatch):
+    seen = []
+    def model(images):
+        seen.append(torch.is_grad_enabled())
+        return torch.zeros(len(images), 10)
+    monkeypatch.setattr(predict, 'load_model', lambda path: (model, {}))
+    draw_seven().save(tmp_path/'a.png')
+    assert predict_files([tmp_path/'a.png'])[0].probability == pytest.approx(.1) and seen == [False]
 
 def test_round_trip(tmp_path, digits):
     model = small_convnet(make_generator(1), (4, 8))

@@ -64,10 +64,12 @@ def test_outputs_are_fit_to_read(path):
     notebook = read(path)
     assert path.stat().st_size < 1_000_000
     assert any(outputs(notebook)), 'run and keep the outputs: make refresh'
+    assert 'widgets' not in notebook['metadata'], 'a widget needs a kernel: show it if someone_watches()'
     for output in outputs(notebook):
         assert output['output_type'] != 'error'
         assert output.get('name') != 'stderr', output['text']
         assert 'Warning' not in ''.join(output.get('text', ''))
+        assert not any('widget' in kind for kind in output.get('data', {})), 'show a widget only if someone_watches()'
         if 'image/png' in output.get('data', {}):
             assert output['metadata'].get('image/png', {}).get('alt'), 'show figures with show_figure(fig, alt)'
 

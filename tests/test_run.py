@@ -112,6 +112,8 @@ def test_parameters_and_results(mixed):
     assert [(r['name'], r['value']) for r in good['results'][:2]] == [('all three', [1, 1, [3, 4]]), ('accuracy', 0.12345)]
     assert (good['title'], good['cells_done'], good['cells'], good['error']) == ('About 01_good', 6, 6, None)
     assert (mixed.results['full'], mixed.results['source'], mixed.results['device']) == (True, None, None)
+    assert all(one['seconds'] == round(one['seconds'], 1) for one in (mixed.results, *mixed.results['notebooks']))
+    assert '<dt>sizes</dt><dd>full</dd>' in mixed.report
     assert {'python', 'torch', 'torchvision', 'fastai', 'digitlab', 'papermill'} <= mixed.results['versions'].keys()
 
 
@@ -132,6 +134,10 @@ def test_what_was_done_by_then_is_kept(mixed):
     assert 'last words' in (mixed.folder/'03_dies.ipynb').read_text()
     assert 'waiting' in (mixed.folder/'00_hangs.ipynb').read_text()
     assert_whole(mixed.project/'runs')
+
+
+def test_the_notebooks_stay_as_they_are(mixed):
+    for path in (mixed.project/'{nbs} äöü').glob('*.ipynb'): assert not any(cell.get('outputs') for cell in json.loads(path.read_text())['cells'])
 
 
 def test_a_hanging_notebook_leaves_no_process(mixed):
@@ -188,6 +194,36 @@ def test_kernels_get_quiet_waiting_and_no_bars(mixed):
     assert outcome(mixed, '01_good')['results'][2]['value'] == ['PASSIVE', '1', '{nbs} äöü']
 
 
+@pytest.mark.parametrize('at_once, expected', [(1, None), (2, '4'), (3, '2'), (99, '1')])
+def test_notebooks_at_once_share_the_cores(project, monkeypatch, at_once, expected):
+    given = {}
+    def popen(*args, env, **settings):
+        given.update(env)
+        return SimpleNamespace(stdout=[], stdin=io.StringIO())
+    for name in ('OMP_NUM_THREADS', 'OMP_WAIT_POLICY'): monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(run.subprocess, 'Popen', popen)
+    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+    run.start_job(run.Job(write(project/'nbs'/'01_a.ipynb', 'size = 1')), project, at_once)
+    assert (given.get('OMP_NUM_THREADS'), given.get('OMP_WAIT_POLICY')) == (expected, expected and 'PASSIVE') and given['TQDM_DISABLE'] == '1'
+
+
+def test_each_cell_is_told_and_no_time_is_the_limit(project):
+    job = run.Job(write(project/'nbs'/'01_a.ipynb', 'size = 1', 'import time; time.sleep(1)', 'print(1)'))
+    told = []
+    run._run_papermill(dict(path=str(job.path), out=str(project/'out.ipynb'), params={}), lambda cell: told.append(cell))
+    assert told == sorted(told) and set(told) == {0, 1, 2, 3}
+    run.run_jobs([job], project)
+    assert (job.status, job.cell, job.error) == ('ok', 4, None) and job.seconds > 1
+
+
+@pytest.mark.parametrize('statuses, said', [(['ok', 'ok'], 'All 2 notebooks passed'), (['ok'], '1 of 1 notebooks passed'), (['ok', 'failed'], '1 of 2 notebooks passed')])
+def test_headline(statuses, said): assert run.headline(dict(status='', notebooks=[dict(status=s) for s in statuses])) == said
+
+
+def test_table_of_whole_numbers_has_no_decimals():
+    assert run.table_text(dict(columns=['a', 'b'], data=[[3., .5], [1000., .25], [1e7, 1.]])) == [['a', 'b'], ['3', '0.50'], ['1,000', '0.25'], ['10,000,000', '1.00']]
+
+
 @pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
 def test_interrupted(project, sign):
     names, jobs = ['01_a', '02_b', '03_c'], 1 if sign == signal.SIGINT else 2
@@ -202,7 +238,7 @@ def test_interrupted(project, sign):
     results = json.loads((project/'runs'/'latest'/'results.json').read_text())
     first, *_, last = results['notebooks']
     assert (results['status'], first['status'], last['status']) == ('stopped', 'stopped', 'not run')
-    assert (first['error']['what'], first['error']['cell']) == ('interrupted', 4)
+    assert (first['error']['what'], first['error']['cell'], last['cells_done']) == ('interrupted', 4, 0)
     assert 'Stopped: 0 of 3' in out and 'on' in (project/'runs'/'latest'/'01_a.ipynb').read_text()
     assert_whole(project/'runs')
 
@@ -331,7 +367,7 @@ def test_without_the_notebook_tools(project, capsys, monkeypatch):
     write(project/'nbs'/'01_a.ipynb', 'size = 1')
     monkeypatch.setattr(run.util, 'find_spec', lambda name: None)
     assert run.main(['run']) == 2
-    assert "pip install 'digitlab[dev]'" in capsys.readouterr().err
+    assert "in a clone of digitlab, pip install '.[dev]'" in capsys.readouterr().err
 
 
 def test_values_of_p():

@@ -1,11 +1,12 @@
 "What notebook 03 doesn't teach: the bad input that `descend` refuses, and that it leaves nothing behind"
-import math
+import math, sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
-from digitlab.sgd import Descent, descend
+from digitlab.sgd import Descent, descend, someone_watches
 
 
 def square(x): return (x**2).sum()
@@ -84,3 +85,12 @@ def test_nothing_is_left_behind():
 
 def test_loss_that_is_the_parameter_itself():
     assert descend(lambda x: x, torch.tensor(1.), 0.25, 2).losses.tolist() == [1., 0.75, 0.5]
+
+
+@pytest.mark.parametrize('metadata, colab, watched', [({'cellId': 'a'}, False, True), ({}, True, True), ({}, False, False), (None, True, False)])
+def test_someone_watches(monkeypatch, metadata, colab, watched):
+    "A front end sends the cell's id with its code; where there is no kernel nobody looks"
+    shell = SimpleNamespace() if metadata is None else SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda: {'metadata': metadata}))
+    monkeypatch.setattr('IPython.get_ipython', lambda: shell)
+    if colab: monkeypatch.setitem(sys.modules, 'google.colab', shell)
+    assert someone_watches() == watched

@@ -5,6 +5,7 @@ warning on stderr or error in the browser's console fails it. Then the widgets a
 import json, os, re, secrets, shutil, socket, subprocess, sys, time
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from urllib.request import Request, urlopen
 
 import nbformat, pytest
@@ -15,8 +16,10 @@ ROOT = Path(__file__).parents[2]
 SHOTS = Path(__file__).parent/'shots'
 NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
 LONGEST = 1200  # seconds that a notebook may take; one takes about a minute
+SLOWEST = 3     # seconds from a key to the slider's new picture; it takes about a quarter of one
 SETTINGS = {
     'notebook-extension/tracker': {'windowingMode': 'none'},  # cells off screen are rendered too
+    'docmanager-extension/plugin': {'autosave': False},  # the front page reads the outputs of lesson 6 as they were
     'apputils-extension/notification': {'fetchNews': 'false', 'checkForUpdates': False},  # no network
 }
 STATE = """() => {
@@ -103,8 +106,8 @@ def lab(tmp_path_factory):
         for cell in notebook.cells:
             if cell.cell_type != 'code': continue
             cell.execution_count = None
-            if 'parameters' in cell.metadata.get('tags', []) and not os.environ.get('DIGITLAB_MNIST'):
-                cell.source = re.sub(r"^source = 'auto' ", "source = 'digits' ", cell.source, flags=re.M)  # nothing is fetched
+            if not os.environ.get('DIGITLAB_MNIST'): # nothing is fetched
+                cell.source = re.sub(r"^(source = |digits = read_digits\()'auto'", r"\1'digits'", cell.source, flags=re.M)
         nbformat.write(notebook, path)
     server = Lab(home/'nbs', home)
     yield server
@@ -170,12 +173,37 @@ def run_all(page, name):
     wait_for(done, LONGEST, f'{name}: running all cells')
 
 
+REDRAWN = """(box, most) => {
+  const before = box.querySelector('img').src
+  window.redrawn = new Promise(done => {
+    let pressed = NaN
+    box.addEventListener('keydown', () => { pressed = performance.now() }, { capture: true, once: true })
+    const given_up = setTimeout(() => done(null), most)
+    const watch = new MutationObserver(async () => {
+      const image = box.querySelector('img')
+      if (!image || image.src === before) return
+      watch.disconnect()
+      clearTimeout(given_up)
+      await image.decode()
+      requestAnimationFrame(() => requestAnimationFrame(() => done(performance.now() - pressed)))
+    })
+    watch.observe(box, { childList: true, subtree: true, attributes: true })
+  })
+}"""
+
 def move_slider(page):
-    "The slider over the learning rate: keys and mouse change picture and words"
+    "The slider over the learning rate: keys and mouse change picture and words, soon enough"
     box = page.locator('.jp-OutputArea-output', has=page.locator('.widget-slider'))
     handle, picture, words = box.locator('.ui-slider-handle'), box.locator('img'), box.get_by_role('status')
     box.scroll_into_view_if_needed()
-    seen = []
+    seen, times = [], []
+    def press(key): # and wait for the picture on the screen
+        box.evaluate(REDRAWN, 2000*SLOWEST)
+        handle.press(key)
+        took = page.evaluate('window.redrawn')
+        assert took is not None, f'{key} on the slider changed nothing in {2*SLOWEST} s'
+        times.append(took/1000)
+        assert times[-1] < SLOWEST, f'{key} on the slider took {times[-1]:.2f} s; expected less than {SLOWEST}'
     def look(rate, outcome): # what stands there now, after the move
         expect(words).to_contain_text(f'rate of {rate} ')
         expect(words).to_contain_text(f'The walk {outcome};')
@@ -183,11 +211,12 @@ def move_slider(page):
         seen.append(picture.get_attribute('src'))
     look('0.80', 'bounces')
     page.screenshot(path=SHOTS/'slider-before.png')
-    handle.press('ArrowLeft')
-    look('0.79', 'bounces')
-    handle.press('Home')
+    for rate, outcome in (('0.79', 'bounces'), ('0.78', 'arrives'), ('0.77', 'arrives'), ('0.76', 'arrives')):
+        press('ArrowLeft')
+        look(rate, outcome)
+    press('Home')
     look('0.01', 'creeps')
-    handle.press('End')
+    press('End')
     look('1.05', 'diverges')
     track, at = box.locator('.ui-slider').bounding_box(), handle.bounding_box()
     page.mouse.move(at['x'] + at['width']/2, at['y'] + at['height']/2)
@@ -198,6 +227,7 @@ def move_slider(page):
     seen.append(picture.get_attribute('src'))
     page.screenshot(path=SHOTS/'slider-after.png')
     assert len(set(seen)) == len(seen), 'the picture must change at every move'
+    print(f'from key to picture: {median(times):.2f} s, at most {max(times):.2f} s')  # pytest -rP shows it
 
 
 STROKES = {7: [(.25, .22), (.75, .22), (.42, .85)], 1: [(.5, .15), (.5, .85)]}  # as shares of the pad
@@ -248,7 +278,7 @@ def test_notebook(lab, chromium, name):
     ('import warnings\nwarnings.warn("old")', r'UserWarning: old'),
     ('from IPython.display import Javascript\nJavascript("console.error(\'loud\')")', r'errors in the browser:\nloud'),
     ('from IPython.display import HTML\nHTML("<script src=\'https://example.com/x.js\'></script>")', r'asked for https://example.com/x.js'),
-    ('import os\nos._exit(1)', r'the kernel stopped .*_exit'),
+    ('import os, time\ntime.sleep(2)\nos._exit(1)', r'the kernel stopped .*_exit'), # by then the browser knows that the first cell has run
 ], ids=['error', 'warning', 'console', 'network', 'kernel'])
 def test_a_fault_is_noticed(lab, chromium, source, told, request):
     name = f'fault-{request.node.callspec.id}.ipynb'
@@ -257,4 +287,22 @@ def test_a_fault_is_noticed(lab, chromium, source, told, request):
     with pytest.raises(Failed, match=f'(?s){told}'), opened(lab, chromium, name) as page:
         run_all(page, name)
         page.wait_for_timeout(500)
+    (SHOTS/f'{Path(name).stem}-failed.png').unlink()
+
+
+@pytest.mark.parametrize('callback, told', [
+    ('lambda change: None', 'ArrowLeft on the slider changed nothing'),
+    (f'lambda change: (__import__("time").sleep({SLOWEST + .5}), redraw(change))', r'ArrowLeft on the slider took 3\.\d\d s'),
+], ids=['idle', 'slow'])
+def test_a_faulty_slider_is_noticed(lab, chromium, callback, told, request):
+    name, observe = f'slider-{request.node.callspec.id}.ipynb', "slider.observe(redraw, 'value')"
+    notebook = nbformat.read(lab.notebooks/'03_sgd_quadratic.ipynb', 4)
+    shown = next(i for i, cell in enumerate(notebook.cells) if 'display(rate_slider(' in cell.source)
+    notebook.cells = [cell for cell in notebook.cells[:shown + 1] if cell.cell_type == 'code']
+    [cell] = [cell for cell in notebook.cells if observe in cell.source]
+    cell.source = cell.source.replace(observe, f"slider.observe({callback}, 'value')")
+    nbformat.write(notebook, lab.notebooks/name)
+    with pytest.raises(AssertionError, match=told), opened(lab, chromium, name) as page:
+        run_all(page, name)
+        move_slider(page)
     (SHOTS/f'{Path(name).stem}-failed.png').unlink()
