@@ -1,4 +1,4 @@
-// The browser's half of `drawing_pad`: it draws strokes, sends the picture to Python, and shows what comes back.
+// The browser's half of `DrawingPad`: it draws strokes, sends the picture to Python, and shows what comes back.
 // Nothing is loaded from anywhere; all that leaves the page goes to the kernel.
 const SIDE = 112 // height and width of the picture that is sent, in pixels
 const PEN = 24 // width of a stroke on the pad, which measures 280 by 280
@@ -40,7 +40,7 @@ function makePanel(name, parent) {
   return verdict => {
     const isShare = verdict?.kind === 'probability', full = !verdict || isShare ? 1 : Math.max(...verdict.scores)
     digit.textContent = verdict ? verdict.digit : '–'
-    kind.textContent = verdict ? (isShare ? 'probability' : 'distance; the shortest wins') : '\u00a0'
+    kind.textContent = verdict ? (isShare ? 'probability' : 'distance; least wins') : '\u00a0'
     bars.forEach(({ bar, fill, value }, i) => {
       bar.classList.toggle('best', verdict?.digit === i)
       fill.style.width = verdict ? `${100 * verdict.scores[i] / full}%` : 0

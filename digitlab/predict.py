@@ -162,6 +162,7 @@ def read_image(path:str|Path, # PNG, JPEG, GIF, BMP, TIFF or WebP, up to 40 mill
             if im.width*im.height > 40_000_000: raise ValueError(f'{im.width*im.height:,} pixels; expected 40 million at most')
             grey = _grey(ImageOps.exif_transpose(im))
     except FileNotFoundError: raise FileNotFoundError(f'there is no file {path}') from None
+    except IsADirectoryError: raise ValueError(f'{path} is a folder; name the pictures in it') from None
     except UnidentifiedImageError as e: raise ValueError(f'{path} is not an image that can be read; give a sound PNG or JPEG file') from e
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombWarning, Image.DecompressionBombError) as e:
         raise ValueError(f'{path} is not an image that can be read ({e}); give a sound PNG or JPEG file') from e

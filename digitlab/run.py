@@ -96,7 +96,10 @@ def write_whole(path:Path, # a file
     "Write aside and rename, so that `path` is the old file or the new one and never a part of it"
     aside = path.with_name(f'.{path.name}.{os.getpid()}')
     try:
-        aside.write_text(text, encoding='utf-8', errors='backslashreplace')
+        with aside.open('w', encoding='utf-8', errors='backslashreplace') as f:
+            f.write(text)
+            f.flush()
+            os.fsync(f.fileno())  # on the disk before it has its name
         os.replace(aside, path)
     finally: aside.unlink(missing_ok=True)
 
@@ -514,7 +517,7 @@ def _versions():
 def _prepare(args):
     "The jobs that the command line asks for, and what is known of the run"
     lacking = [name for name in ('papermill', 'nbconvert', 'ipykernel') if util.find_spec(name) is None]
-    if lacking: raise Refused(f"to run notebooks you need {', '.join(lacking)}: pip install 'digitlab[dev]'")
+    if lacking: raise Refused(f"to run notebooks you need {', '.join(lacking)}: in a clone of digitlab, pip install '.[dev]'")
     if args.jobs < 1 or not args.timeout >= 0: raise Refused('--jobs takes 1 or more, and --timeout 0 or more')
     given = {name: as_value(value) for name, value in args.p}
     for name in {'source', 'device', 'seed'} & given.keys(): raise Refused(f'-p {name}: use --{name}')
@@ -557,7 +560,9 @@ def _run(args):
 def _data(args):
     "`digitlab data`"
     from digitlab.data import find_digits, read_digits
-    try: digits, folder = read_digits(args.source), find_digits(args.source)
+    try:
+        digits = read_digits(args.source)
+        folder = find_digits(digits.source if args.source == 'auto' else args.source)
     except (OSError, ValueError) as e: raise Refused(str(e)) from e
     print(f'source    {digits.source}\nfolder    {folder}\n\ndigit     ' + ''.join(f'{d:>7}' for d in range(10)) + '     all')
     for part, labels in (('training', digits.train_y), ('testing', digits.test_y)):
@@ -589,7 +594,7 @@ Each run gets a folder in DIR, and DIR/latest points to the newest. It holds rep
 and every notebook as executed (.ipynb) and as a page (.html). If a notebook fails, the others still run.
 Exit status: 0 all passed, 1 a notebook failed, 2 the request was refused and nothing ran, 130 interrupted.'''
 _DATA_HELP = 'Say which digits there are, in which folder, and how many of each; prepare them if that is still to be done.'
-_PREDICT_HELP = '''Name the digits in pictures, one digit in each: any size, dark on light or light on dark, PNG, JPEG or what else Pillow reads.
+_PREDICT_HELP = '''Name the digits in pictures, one digit in each: any size, dark on light or light on dark, PNG, JPEG, GIF, BMP, TIFF or WebP.
 
   digitlab predict seven.png                            one picture
   digitlab predict scans/*.jpg                          many
