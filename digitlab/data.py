@@ -10,7 +10,7 @@ __all__ = ['MNIST_COUNTS', 'MNIST_SHA256', 'MNIST_URL', 'read_idx', 'list_images
            'record']
 
 # %% ../nbs/00_data.ipynb #ff8fb4e7
-import gzip, hashlib, io, json, os, re, shutil, struct, sys, tarfile, tempfile, threading, time, warnings, zlib
+import errno, gzip, hashlib, io, json, os, re, shutil, struct, sys, tarfile, tempfile, threading, time, warnings, zlib
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
@@ -211,8 +211,8 @@ def write_aside(path:Path, # what shall come into being: a file or a folder
                 if keep and keep(): return
                 with suppress(FileNotFoundError): os.rename(path, part/f'replaced-{turn}')
             try: return os.replace(part/path.name, path)
-            except OSError:
-                if turn == 99 or not path.is_dir(): raise
+            except OSError as e:
+                if turn == 99 or not (path.is_dir() or e.errno == errno.ENOTEMPTY): raise
     finally: shutil.rmtree(part, ignore_errors=True)
 
 # %% ../nbs/00_data.ipynb #c0612025

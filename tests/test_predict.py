@@ -189,7 +189,7 @@ def test_damaged_picture(tmp_path, end):
             except ValueError as e: assert str(path) in str(e)
 
 def test_folder_and_missing(tmp_path):
-    with pytest.raises(ValueError, match='is not an image that can be read'): read_image(tmp_path)
+    with pytest.raises(ValueError, match='is a folder; name the pictures in it'): read_image(tmp_path)
     with pytest.raises(FileNotFoundError, match='there is no file'): read_image(tmp_path/'a.png')
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 50), (50, 50)])
@@ -314,7 +314,7 @@ def test_predict_with_another_model(sevens, capsys):
 @pytest.mark.parametrize('words, said', [
     (['nowhere.png'], 'there is no file nowhere.png'), (['a.png', 'notes.txt', 'another seven.jpg'], 'notes.txt is not an image that can be read'),
     (['a.png', 'blank.png'], 'blank.png shows no digit'), (['a.png', '--model', 'none'], 'there is no none'),
-    (['a.png', '--model', 'notes.txt'], 'notes.txt is not a sound safetensors file'), (['.'], '. is not an image')])
+    (['a.png', '--model', 'notes.txt'], 'notes.txt is not a sound safetensors file'), (['.'], '. is a folder; name the pictures in it')])
 def test_predict_refuses(sevens, capsys, tmp_path, words, said):
     (tmp_path/'notes.txt').write_text('seven')
     Image.new('L', (50, 50), 255).save('blank.png')
