@@ -11,7 +11,7 @@ def measure(name, source, repeats, out):
     from digitlab.data import read_digits
     digits = read_digits(source)
     made = list(importlib.import_module(f'benchmarks.{name}').main(digits, repeats))
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
+    peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))/1024  # of one process
     out.write_text(json.dumps(dict(name=name, source=digits.source, repeats=repeats, peak_memory_MiB=round(peak), tables=made)))
 
 
@@ -33,7 +33,7 @@ def main():
     parser.add_argument('name', nargs='*', help=f'of {", ".join(NAMES)}; default: all')
     parser.add_argument('--source', default='auto', help='auto, mnist, digits, or a folder (default: auto)')
     parser.add_argument('--repeats', type=int, default=5, help='interleaved repeats (default: 5)')
-    parser.add_argument('--out', type=Path, default=Path('benchmarks/results.json'), help='JSON file (default: benchmarks/results.json)')
+    parser.add_argument('--out', type=Path, default=Path('benchmarks/latest.json'), help='JSON file (default: benchmarks/latest.json)')
     parser.add_argument('--page', type=Path, help='Markdown page to put the tables into, such as docs/benchmarks.md')
     parser.add_argument('--child', action='store_true', help=argparse.SUPPRESS)
     args = parser.parse_args()

@@ -4,7 +4,7 @@ from sklearn.neighbors import NearestCentroid
 from digitlab.baseline import PixelBaseline
 from digitlab.tensors import scale_pixels
 
-from .timing import compare
+from .timing import compare, sizes
 
 
 def main(digits, repeats):
@@ -17,3 +17,6 @@ def main(digits, repeats):
         'PixelBaseline, MAE': lambda m=PixelBaseline('mae').fit(x, digits.train_y): m.predict(test_x)}, repeats)
     yield compare(f'means of {len(x):,} images', {'NearestCentroid': lambda: NearestCentroid().fit(rows, digits.train_y.numpy()),
         'PixelBaseline': lambda: PixelBaseline('mse').fit(x, digits.train_y)}, repeats)
+    many = {n: (x.repeat(max(1, n//len(x)), 1, 1)[:n], digits.train_y.repeat(max(1, n//len(x)))[:n]) for n in sizes(len(x))}
+    yield compare('means, by the number of images',
+        {f'{n:,}': lambda pair=pair: PixelBaseline('mse').fit(*pair) for n, pair in many.items()}, repeats, base=f'{len(x):,}')

@@ -19,7 +19,7 @@ from digitlab.compare import InBfloat16, PixelInput, small_convnet, train_model,
 from digitlab.learner import Batches
 from digitlab.tensors import make_generator
 
-from .timing import compare
+from .timing import compare, sizes
 
 ROOM = 2048  # images in a pass
 
@@ -41,12 +41,14 @@ def bare_step(model, x, y, n):
     return run
 
 
+def quick_resnet(x):
+    "resnet18 for images like `x`, as lesson 6 builds it"
+    net = trim_padding(nn.Sequential(PixelInput(3), create_vision_model(resnet18, 10, pretrained=False)), x[:2])
+    return InBfloat16(net.to(memory_format=torch.channels_last))
+
+
 def main(digits, repeats):
     x, y = digits.train_x[:ROOM], digits.train_y[:ROOM]
-    small = x[:2]
-    def resnet():
-        net = trim_padding(nn.Sequential(PixelInput(3), create_vision_model(resnet18, 10, pretrained=False)), small)
-        return InBfloat16(net.to(memory_format=torch.channels_last))
     def quietly(learn):
         def run():
             with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
@@ -60,13 +62,17 @@ def main(digits, repeats):
         n = -(-len(x)//128)
         yield compare(f'resnet18, a pass over {len(x):,} images, {torch.get_num_threads()} threads', {
             'fastai from_folder': quietly(vision_learner(files, resnet18, pretrained=False, loss_func=F.cross_entropy)),
-            'tensors, trimmed, bfloat16': quietly(Learner(loaders, resnet(), loss_func=F.cross_entropy, opt_func=fused)),
-            'the bare step on one batch of 128': bare_step(resnet(), x[:128], y[:128], n)}, repeats)
+            'tensors, trimmed, bfloat16': quietly(Learner(loaders, quick_resnet(x), loss_func=F.cross_entropy, opt_func=fused)),
+            'the bare step on one batch of 128': bare_step(quick_resnet(x), x[:128], y[:128], n)}, repeats)
         nets = [InBfloat16(small_convnet(make_generator(0))) for _ in range(2)]
         yield compare(f'small convnet, a pass over {len(x):,} images', {
             'fastai from_folder': quietly(Learner(files, nn.Sequential(Grey(), small_convnet(make_generator(0))), loss_func=F.cross_entropy)),
             'train_model': lambda: train_model(nets[0], x, y, 0.01, 1, 0),
             'the bare step on one batch of 128': bare_step(nets[1], x[:128], y[:128], n)}, repeats)
+    every = {n: (digits.train_x[:n], digits.train_y[:n]) for n in sizes(len(digits.train_y)) if n <= len(digits.train_y)}
+    net = InBfloat16(small_convnet(make_generator(0)))
+    yield compare('small convnet, a pass by the number of images',
+        {f'{n:,}': lambda pair=pair: train_model(net, *pair, 0.01, 1, 0) for n, pair in every.items()}, repeats, base=f'{len(digits.train_y):,}')
 
 
 class Grey(nn.Module):

@@ -7,7 +7,7 @@ from PIL import Image
 
 from digitlab.data import find_digits, idx_bytes, read_digits
 
-from .timing import compare
+from .timing import compare, sizes
 
 
 def naive(tree):
@@ -36,7 +36,7 @@ def main(digits, repeats):
         yield compare(f'{len(digits.train_y) + len(digits.test_y):,} images, against opening each PNG in a loop (disk cache warm)',
             {'naive loop': lambda: naive(tree), 'PNG tree, first load': (empty_cache, lambda: read_digits(tree)), 'PNG tree, later load': lambda: read_digits(tree),
              'IDX, first load': (empty_cache, lambda: read_digits(idx)), 'IDX, later load': lambda: read_digits(idx)}, repeats)
-        sizes = {n: write_idx(digits, home/f'idx{n}', n) for n in (1000, 10_000) if n < len(digits.train_y)}
-        sizes[len(digits.train_y)], sizes[4*len(digits.train_y)] = idx, write_idx(digits, home/'idx4', None, 4)
+        whole = len(digits.train_y)
+        folders = {n: write_idx(digits, home/f'idx{n}', min(n, whole), max(1, n//whole)) for n in sizes(whole)}
         yield compare('later loads of IDX, by the number of training images',
-            {f'{n:,}': lambda folder=folder: read_digits(folder) for n, folder in sizes.items()}, repeats, base=f'{len(digits.train_y):,}')
+            {f'{n:,}': lambda folder=folder: read_digits(folder) for n, folder in folders.items()}, repeats, base=f'{whole:,}')

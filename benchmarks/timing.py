@@ -27,6 +27,11 @@ def compare(title, steps, repeats, base=None):
     return dict(title=title, rows=ratios(interleaved(steps, repeats), base))
 
 
+def sizes(n):
+    "Numbers of images to try where there are `n`: fewer, all, and beyond by repetition"
+    return [*(few for few in (1000, 10_000) if few < n), n, 4*n]
+
+
 def lines(table):
     "A table as lines of text"
     names = list(dict.fromkeys(name for row in table['rows'].values() for name in row))
