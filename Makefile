@@ -34,8 +34,8 @@ help: ## list the targets
 
 install: $(STAMP) ## make .venv with the pinned set
 
-run: $(STAMP) ## run the whole series with papermill and write a report (runs/latest/report.html)
-	@digitlab run $(ARGS)
+run: $(STAMP) ## run the whole series with papermill, two notebooks at a time, and write a report (runs/latest/report.html)
+	@digitlab run --jobs 2 $(ARGS)
 
 full: $(STAMP) ## the same at the published sizes
 	@digitlab run --full $(ARGS)

@@ -48,7 +48,9 @@ def main():
             found.append(json.loads(part.read_text()))
     import torch
     machine = dict(date=date.today().isoformat(), python=platform.python_version(), torch=torch.__version__, machine=platform.machine(), cores=os.cpu_count())
-    results = dict(machine=machine, benchmarks=found)
+    before = json.loads(args.out.read_text())['benchmarks'] if args.name and args.out.exists() else []
+    by_name = {one['name']: one for one in [*before, *found]}  # what wasn't measured now stays
+    results = dict(machine=machine, benchmarks=[by_name[name] for name in NAMES if name in by_name])
     for one in found: print(f'\n{tables(one)}')
     args.out.write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
     if args.page: args.page.write_text(fill(args.page.read_text(encoding='utf-8'), results), encoding='utf-8')

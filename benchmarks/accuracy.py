@@ -3,6 +3,7 @@ import statistics
 from functools import partial
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from digitlab.compare import InBfloat16, PixelInput, ShiftedBatches, evaluate, small_convnet, train_model
@@ -25,15 +26,19 @@ def resnet(seed, x):
 
 
 def main(digits, repeats):
-    rows, fused = {}, partial(torch.optim.AdamW, fused=True)
-    for name, make, lr, epochs, batches, seeds in (
-            ('784-64-10, ReLU', hidden(64), 0.01, 6, Batches, repeats), ('784-500-10, ReLU', hidden(500), 0.003, 3, Batches, repeats),
-            ('small convnet', convnet, 0.02, 1, Batches, repeats), ('small convnet, shifts', convnet, 0.02, 2, ShiftedBatches, repeats),
-            ('small convnet, shifts', convnet, 0.02, 4, ShiftedBatches, repeats), ('resnet18', resnet, 0.01, 2, Batches, 1)):
+    rows, adam = {}, partial(torch.optim.AdamW, fused=True)
+    for name, make, lr, epochs, batches, loss, seeds in (
+            ('784-64-10, ReLU', hidden(64), 0.01, 6, Batches, F.cross_entropy, repeats),
+            ('784-500-10, ReLU', hidden(500), 0.003, 3, Batches, F.cross_entropy, repeats),
+            ('small convnet', convnet, 0.02, 1, Batches, F.cross_entropy, repeats),
+            ('small convnet, shifts', convnet, 0.02, 2, ShiftedBatches, F.cross_entropy, repeats),
+            ('small convnet, shifts', convnet, 0.02, 4, ShiftedBatches, F.cross_entropy, repeats),
+            ('small convnet, shifts, smoothed labels', convnet, 0.03, 3, ShiftedBatches, partial(F.cross_entropy, label_smoothing=0.1), repeats),
+            ('resnet18', resnet, 0.01, 2, Batches, F.cross_entropy, 1)):
         shares, seconds = [], []
         for seed in range(seeds):
             model = make(seed, digits.train_x)
-            seconds.append(train_model(model, digits.train_x, digits.train_y, lr, epochs, seed, batches=batches, opt=fused if make is resnet else torch.optim.AdamW))
+            seconds.append(train_model(model, digits.train_x, digits.train_y, lr, epochs, seed, loss, batches, adam))
             shares.append(evaluate(model, digits.test_x, digits.test_y).accuracy)
         rows[f'{name}, {epochs} {"passes" if epochs > 1 else "pass"}'] = dict(accuracy=f'{statistics.median(shares):.4f}', lowest=f'{min(shares):.4f}',
             seconds=statistics.median(seconds), **{f'reaches_{goal}': f'{sum(share >= goal for share in shares)} of {seeds}' for goal in GOALS})
