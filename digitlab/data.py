@@ -224,7 +224,7 @@ def stamp_of(folder:str|Path, # IDX files or a tree of PNGs
     if any(files): listing = [(f.name, f.stat().st_size, f.stat().st_mtime_ns) for f in files if f]
     else:
         dirs = [d for part in MNIST_COUNTS for digit in range(10) if (d := folder/part/str(digit)).is_dir()]
-        names = [sorted(os.listdir(d)) for d in dirs]
+        names = [os.listdir(d) for d in dirs]
         listing = [(d.relative_to(folder).as_posix(), d.stat().st_mtime_ns, '/'.join(n)) for d, n in zip(dirs, names)]
         if sum(map(len, names)) <= 20_000:
             listing += [(s.st_size, s.st_mtime_ns) for d, n in zip(dirs, names) for s in (os.stat(d/f) for f in n)]

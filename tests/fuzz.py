@@ -212,7 +212,7 @@ def vm(): return int(Path('/proc/self/statm').read_text().split()[0])*resource.g
 
 def work(args, first):
     "Try inputs from `first` on, and tell what came of each on stdout"
-    seeds, path, peak = {}, args.keep/'input', 0
+    seeds, path, peak = {}, args.keep.resolve()/'input', 0
     for i in range(2): try_out('picture', saved(Image.fromarray(stroke(40, 60)), 'PNG'), path, {'picture': []})  # so that everything is imported
     if vm(): resource.setrlimit(resource.RLIMIT_AS, (vm() + args.memory*2**20,)*2)
     warnings.simplefilter('ignore')

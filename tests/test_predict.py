@@ -336,3 +336,9 @@ def test_without_the_notebook_tools():
     "Neither reading pictures nor importing needs what only the notebooks use"
     code = 'import sys, digitlab.predict; print([m for m in ("anywidget", "ipywidgets", "pandas", "matplotlib", "fastai", "sklearn") if m in sys.modules])'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '[]\n'
+
+def test_opening_keeps_what_is_wide_enough():
+    values = torch.zeros(20, 24)
+    values[5:14, 4:13] = 1
+    assert torch.equal(predict._opening(values, 4), values)
+    assert not predict._opening(values, 5).any()

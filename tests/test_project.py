@@ -126,3 +126,22 @@ def test_workflows_are_pinned():
         text = path.read_text()
         assert 'permissions:\n  contents: read' in text
         for used in re.findall(r'uses: (\S+)', text): assert re.fullmatch(r'[\w/-]+@[0-9a-f]{40}', used), used
+
+def test_page_of_benchmarks_shows_the_results(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    from benchmarks.__main__ import NAMES, fill
+    page, results = ((ROOT/p).read_text(encoding='utf-8') for p in ('docs/benchmarks.md', 'benchmarks/results.json'))
+    assert fill(page, json.loads(results)) == page, "the page isn't from these results: make bench ARGS='--out benchmarks/results.json --page docs/benchmarks.md'"
+    assert re.findall(r'<!-- (\w+) -->', page) == ['machine', *NAMES]
+
+def test_results_hold_what_the_page_of_benchmarks_says():
+    results = json.loads((ROOT/'benchmarks/results.json').read_text(encoding='utf-8'))['benchmarks']
+    found = {one['name']: [table['rows'] for table in one['tables']] for one in results}
+    for rows in found['training'][:3]: assert rows['Batches and DigitLearner']['seconds'] < 2*rows['the matrix products alone']['seconds']
+    for rows, name in zip(found['convnets'], ('tensors, trimmed, bfloat16', 'train_model')):
+        assert rows[name]['seconds'] < 1.2*rows['the bare step on one batch of 128']['seconds']
+    loads, passes = found['data'][0], found['accuracy'][0]
+    assert loads['IDX, later load']['seconds'] < loads['PNG tree, later load']['seconds'] < 0.05
+    assert passes['small convnet, 1 pass']['reaches_0.99'] == '5 of 5' and passes['small convnet, 1 pass']['seconds'] < 6
+    smoothed = passes['small convnet, shifts, smoothed labels, 3 passes']
+    assert float(smoothed['accuracy']) >= 0.994 and smoothed['seconds'] < 20
