@@ -190,6 +190,7 @@ def start_job(job:Job, # to be run
     job.status, job.began, job.told, job.noise = 'running', time.monotonic(), None, tempfile.TemporaryFile()
     shared = {'OMP_WAIT_POLICY': 'PASSIVE', 'OMP_NUM_THREADS': str(max(1, os.cpu_count()//at_once))} if at_once > 1 else {}
     env = shared | os.environ | {'TQDM_DISABLE': '1'}
+    if os.path.isdir(named := env.get('DIGITLAB_MNIST', '')): env['DIGITLAB_MNIST'] = os.path.abspath(named)  # the process starts in another folder
     job.proc = subprocess.Popen([sys.executable, '-c', 'from digitlab.run import run_child; run_child()'],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=job.noise, encoding='utf-8',
         cwd=job.path.parent, env=env, start_new_session=True)

@@ -207,6 +207,17 @@ def test_notebooks_at_once_share_the_cores(project, monkeypatch, at_once, expect
     assert (given.get('OMP_NUM_THREADS'), given.get('OMP_WAIT_POLICY')) == (expected, expected and 'PASSIVE') and given['TQDM_DISABLE'] == '1'
 
 
+def test_a_relative_path_to_mnist_counts_from_where_the_command_is_given(project, monkeypatch):
+    (project/'here'/'mnist').mkdir(parents=True)
+    (project/'nbs'/'mnist').mkdir()
+    monkeypatch.chdir(project/'here')
+    for named, expected in (('mnist', project/'here'/'mnist'), ('no-such', 'no-such'), ('', '')):
+        monkeypatch.setenv('DIGITLAB_MNIST', named)
+        job = run.Job(write(project/'nbs'/'01_a.ipynb', 'size = 1', 'import os\nassert os.environ["DIGITLAB_MNIST"] == ' + repr(str(expected))))
+        run.run_jobs([job], project)
+        assert job.status == 'ok', job.error
+
+
 def test_each_cell_is_told_and_no_time_is_the_limit(project):
     job = run.Job(write(project/'nbs'/'01_a.ipynb', 'size = 1', 'import time; time.sleep(1)', 'print(1)'))
     told = []

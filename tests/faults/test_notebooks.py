@@ -30,7 +30,8 @@ def test_fault_of_a_notebook(tmp_path, fault):
     assert good['status'] == 'ok' and len(assert_whole(tmp_path/'runs')) == 1
     page = tmp_path/'runs'/'latest'/'01_bad.ipynb'
     if said is None:
-        assert (done.returncode, bad['status']) == (0, 'ok') and page.stat().st_size < 300_000 and 'after' in page.read_text()
+        # 100,000 characters are kept; in lines of three, each a string of its own in the file, they take 14 bytes a line
+        assert (done.returncode, bad['status']) == (0, 'ok') and page.stat().st_size < 500_000 and 'after' in page.read_text()
     else:
         assert (done.returncode, bad['status'], bad['error']['cell']) == (1, 'failed', 4) and said in bad['error']['what'], (bad['error'], done.stderr)
         assert 'Traceback' not in done.stderr and 'before' in page.read_text()
