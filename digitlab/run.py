@@ -196,8 +196,7 @@ def start_job(job:Job, # to be run
         cwd=job.path.parent, env=env, start_new_session=True)
     job.ear = Thread(target=_listen, args=[job], daemon=True)
     job.ear.start()
-    order = dict(path=job.path.name, out=str(out.resolve()/job.path.name), params=job.params)
-    print(json.dumps(order), file=job.proc.stdin, flush=True)
+    print(json.dumps(dict(path=job.path.name, out=str(out.resolve()/job.path.name), params=job.params)), file=job.proc.stdin, flush=True)
 
 # %% ../nbs/08_run.ipynb #4492d8ba
 def stop_job(job:Job, # running, or ended by now
