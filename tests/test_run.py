@@ -227,6 +227,27 @@ def test_each_cell_is_told_and_no_time_is_the_limit(project):
     assert (job.status, job.cell, job.error) == ('ok', 4, None) and job.seconds > 1
 
 
+def test_the_last_words_of_a_process_are_kept(project):
+    job = run.Job(write(project/'nbs'/'01_a.ipynb', 'size = 1'))
+    job.began, job.told, job.ear, job.noise = time.monotonic(), None, threading.Thread(), io.BytesIO(b'first' + b'.'*6000 + b'last words')
+    job.proc = SimpleNamespace(poll=lambda: -9)
+    job.ear.start()
+    run.check_job(job)
+    assert job.error['what'] == 'the process ended with status -9'
+    assert len(job.error['traceback']) == 5000 and job.error['traceback'].endswith('.last words')
+
+
+def test_a_process_that_does_not_listen_is_killed_with_its_children(project):
+    job = run.Job(write(project/'nbs'/'01_a.ipynb', 'size = 1'))
+    code = 'import subprocess; print(subprocess.Popen(["sleep", "4711"]).pid, flush=True); import time; time.sleep(4711)'
+    job.proc = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    child, wait = psutil.Process(int(job.proc.stdout.readline())), job.proc.wait
+    job.proc.wait = lambda seconds: wait(seconds/100)  # patience for a tenth of a second
+    run.stop_job(job, 'enough')
+    assert wait(10) == -signal.SIGKILL and job.error['what'] == 'enough'
+    wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10)
+
+
 @pytest.mark.parametrize('statuses, said', [(['ok', 'ok'], 'All 2 notebooks passed'), (['ok'], '1 of 1 notebooks passed'), (['ok', 'failed'], '1 of 2 notebooks passed')])
 def test_headline(statuses, said): assert run.headline(dict(status='', notebooks=[dict(status=s) for s in statuses])) == said
 

@@ -123,9 +123,10 @@ class QuickestFirst:
         if not exitstatus: self.times.write_text(json.dumps(self.taken))
 
 
-def run_tests(module, folder, said, seconds):
-    "Run pytest's files for `module`; 1 if a test fails"
-    files = [folder/'tree'/'tests'/f'test_{name}.py' for name in (module, 'properties')]
+def run_tests(mutant, folder, said, seconds):
+    "Run pytest's files for the module (for `run._predict`, which is a command, test_predict.py too); 1 if a test fails"
+    module = mutant.module
+    files = [folder/'tree'/'tests'/f'test_{name}.py' for name in (module, mutant.function.strip('_'), 'properties')]
     files = [str(f) for f in files if f.exists() and re.search(rf'digitlab(\.| import ){module}\b|import .*\b{module}\b', f.read_text(encoding='utf-8'))]
     os.chdir(folder/'tree')
     for name in ('OMP_NUM_THREADS', 'OMP_WAIT_POLICY'): os.environ.pop(name)  # the tests set them where they matter
@@ -149,7 +150,7 @@ def judge(todo, folder, seconds):
             shutil.rmtree(folder/'tmp')
             (folder/'tmp'/'home').mkdir(parents=True)
             plant(mutant, folder)
-            status = attempt(lambda: run_tests(mutant.module, folder, said, seconds), folder)
+            status = attempt(lambda: run_tests(mutant, folder, said, seconds), folder)
             if status and not said.exists(): said.write_text(signal.Signals(-status).name if status < 0 else 'no report')
     shutil.rmtree(folder)
 
