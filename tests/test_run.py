@@ -252,6 +252,25 @@ def test_a_process_that_does_not_listen_is_killed_with_its_children(project):
 def test_headline(statuses, said): assert run.headline(dict(status='', notebooks=[dict(status=s) for s in statuses])) == said
 
 
+def test_of_several_unknown_parameters_the_first_by_name_is_named(project):
+    path = write(project/'nbs'/'01_a.ipynb', 'size = 1')
+    with pytest.raises(run.Refused, match='no parameter alpha'): run.plan([path], dict.fromkeys(['zeta', 'eta', 'theta', 'iota', 'kappa', 'alpha'], 1))
+
+
+def test_the_title_may_come_after_other_text(project):
+    cells = [new_markdown_cell('A badge'), new_code_cell('size = 1', metadata={'tags': ['parameters']}), new_markdown_cell('# The title'), new_markdown_cell('# Another')]
+    nbformat.write(new_notebook(cells=cells), project/'nbs'/'01_a.ipynb')
+    assert run.summarise(run.Job(project/'nbs'/'01_a.ipynb'), project)['title'] == 'The title'
+
+
+def test_a_run_is_timed_to_tenths_of_seconds(project, monkeypatch):
+    monkeypatch.setattr(run, 'time', SimpleNamespace(monotonic=iter([100, 112.3456]).__next__))
+    for name in ('run_jobs', 'print_results', 'write_report'): monkeypatch.setattr(run, name, lambda *args: None)
+    told = {}
+    run._perform([run.Job(write(project/'nbs'/'01_a.ipynb', 'size = 1'))], told, SimpleNamespace(jobs=1, timeout=0), project)
+    assert told['seconds'] == 12.3
+
+
 def test_table_of_whole_numbers_has_no_decimals():
     assert run.table_text(dict(columns=['a', 'b'], data=[[3., .5], [1000., .25], [1e7, 1.]])) == [['a', 'b'], ['3', '0.50'], ['1,000', '0.25'], ['10,000,000', '1.00']]
 
