@@ -5,7 +5,7 @@ import numpy as np, pytest, torch
 from PIL import Image
 
 from digitlab import data
-from digitlab.data import fetch_mnist, find_digits, idx_bytes, list_images, locate, read_digits, read_idx, record, resize_digits, write_aside
+from digitlab.data import fetch_mnist, find_digits, idx_bytes, list_images, locate, read_digits, read_idx, record, resize_digits, stamp_of, write_aside
 
 IDX = {('training', 'images'): 'train-images-idx3-ubyte', ('training', 'labels'): 'train-labels-idx1-ubyte',
        ('testing', 'images'): 't10k-images-idx3-ubyte', ('testing', 'labels'): 't10k-labels-idx1-ubyte'}
@@ -43,6 +43,22 @@ def tree(tmp_path, idx):
 
 
 def same(a, b): return all(torch.equal(x, y) for x, y in zip(a[:4], b[:4]))
+
+
+# what a folder holds
+
+def test_sizes_of_twenty_thousand_files_count(tree):
+    folder = tree/'training'/'0'
+    for i in range(20_000 - sum(len(files) for _, _, files in os.walk(tree))): (folder/f'more-{i}.png').touch()
+    before = stamp_of(tree)
+    (folder/'more-0.png').write_bytes(b'longer')  # which the times of the folders don't tell
+    assert stamp_of(tree) != before
+
+def test_folders_that_are_no_digits_do_not_count(tree):
+    before = stamp_of(tree)
+    (tree/'training'/'10').mkdir()
+    (tree/'training'/'10'/'0.png').touch()
+    assert stamp_of(tree) == before
 
 
 # sources

@@ -1,6 +1,7 @@
 "What the notebook 04_mnist_loss can't show: every bad input, odd last batches, interruptions, and the progress bar"
 import io
 import os
+import re
 import sys
 import time
 from functools import partial
@@ -277,6 +278,7 @@ def test_history_is_a_table_and_plots_itself(pair):
     history = learner(*pair, valid=Batches(*pair), metrics=[digit_accuracy]).fit(20)
     assert isinstance(history, History) and list(history.frame()) == ['train_loss', 'valid_loss', 'digit_accuracy']
     assert history.frame().index.tolist() == list(range(1, 21)) and '...' in history._repr_html_()
+    assert re.findall(r'<th>(\d+)</th>', history._repr_html_()) == ['1', '2', '3', '4', '17', '18', '19', '20']
     from IPython.utils.capture import capture_output
     InteractiveShell.instance()
     with capture_output() as out: history.plot('It learns')

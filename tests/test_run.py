@@ -471,7 +471,8 @@ def test_a_run_that_breaks_gets_no_name(tmp_path):
 def test_refresh(project):
     (project/'pyproject.toml').write_text((REPO/'pyproject.toml').read_text())
     kernel = {'kernelspec': {'name': 'python3', 'display_name': 'python3', 'language': 'python'}}
-    good = write(project/'nbs'/'01_good.ipynb', 'size = 2  # of the work (full: 20)', 'print(size)\ndisplay(object())', FIGURE, metadata=kernel)
+    good = write(project/'nbs'/'01_good.ipynb', 'size = 2  # of the work (full: 20)', 'print(size)\ndisplay(object())', FIGURE,
+                 metadata=kernel | {'jupyter': {'source_hidden': True}})  # which cells may have, and a notebook as a whole not
     bad = write(project/'nbs'/'02_bad.ipynb', 'size = 2', 'nothing', metadata=kernel)
     before = bad.read_text()
     status, out, err = digitlab('refresh', '--source', 'digits', '--jobs', 2, cwd=project)
