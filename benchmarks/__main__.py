@@ -10,6 +10,7 @@ def measure(name, source, repeats, out):
     "Run one benchmark here, and write its tables"
     from digitlab.data import read_digits
     digits = read_digits(source)
+    if source not in ('auto', 'mnist', 'digits'): digits = digits._replace(source=source)  # a folder is found again by its path, not by its name
     made = list(importlib.import_module(f'benchmarks.{name}').main(digits, repeats))
     peak = max(resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))/1024  # of one process
     out.write_text(json.dumps(dict(name=name, source=digits.source, repeats=repeats, peak_memory_MiB=round(peak), tables=made)))

@@ -63,12 +63,12 @@ def main(digits, repeats):
         yield compare(f'resnet18, a pass over {len(x):,} images, {torch.get_num_threads()} threads', {
             'fastai from_folder': quietly(vision_learner(files, resnet18, pretrained=False, loss_func=F.cross_entropy)),
             'tensors, trimmed, bfloat16': quietly(Learner(loaders, quick_resnet(x), loss_func=F.cross_entropy, opt_func=fused)),
-            'the bare step on one batch of 128': bare_step(quick_resnet(x), x[:128], y[:128], n)}, repeats)
+            'the bare step on one batch of 128': bare_step(quick_resnet(x), x[:128], y[:128], n)}, repeats, images=len(x))
         nets = [InBfloat16(small_convnet(make_generator(0))) for _ in range(2)]
         yield compare(f'small convnet, a pass over {len(x):,} images', {
             'fastai from_folder': quietly(Learner(files, nn.Sequential(Grey(), small_convnet(make_generator(0))), loss_func=F.cross_entropy)),
             'train_model': lambda: train_model(nets[0], x, y, 0.01, 1, 0),
-            'the bare step on one batch of 128': bare_step(nets[1], x[:128], y[:128], n)}, repeats)
+            'the bare step on one batch of 128': bare_step(nets[1], x[:128], y[:128], n)}, repeats, images=len(x))
     every = {n: (digits.train_x[:n], digits.train_y[:n]) for n in sizes(len(digits.train_y)) if n <= len(digits.train_y)}
     net = InBfloat16(small_convnet(make_generator(0)))
     yield compare('small convnet, a pass by the number of images',

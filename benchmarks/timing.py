@@ -22,9 +22,10 @@ def ratios(times, base=None):
                        highest=max(b/s for b, s in zip(base, t)), seconds=statistics.median(t)) for name, t in times.items()}
 
 
-def compare(title, steps, repeats, base=None):
-    "One table: `steps` against each other"
-    return dict(title=title, rows=ratios(interleaved(steps, repeats), base))
+def compare(title, steps, repeats, base=None, images=None):
+    "One table: `steps` against each other; with images per second, if each of them takes so many `images`"
+    rows = ratios(interleaved(steps, repeats), base)
+    return dict(title=title, rows={name: row | ({'images_per_second': images/row['seconds']} if images else {}) for name, row in rows.items()})
 
 
 def sizes(n):

@@ -64,7 +64,7 @@ def show_images(images:Tensor, # [N, height, width], any dtype and device, or a 
     fig = plt.figure(figsize=(0.8*ncols, (0.8 if titles is None else 1)*nrows + 0.3*bool(title)), layout='constrained')
     axs = fig.subplots(nrows, ncols, squeeze=False, subplot_kw=dict(frame_on=False, xticks=[], yticks=[]))
     for i, (ax, image) in enumerate(zip(axs.flat, images)):
-        ax.imshow(image, cmap='gray', vmin=images.min(), vmax=images.max())
+        ax.imshow(image.numpy(), cmap='gray', vmin=images.min(), vmax=images.max())
         if titles is not None: ax.set_title(f'{titles[i]}', fontsize=9)
     fig.suptitle(title, fontsize=11)
     show_figure(fig, alt or title or '')
