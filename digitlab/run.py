@@ -588,7 +588,7 @@ _RUN_HELP = '''Run notebooks with papermill, each in a process of its own, and w
   digitlab run                              the whole series, with the sizes for a laptop
   digitlab run --full --source mnist        the same with the sizes for the published figures
   digitlab run 02 03 --jobs 2 --device cpu  two notebooks at a time
-  digitlab run 04 -p epochs 3 -p lr 0.5     one notebook, with parameters of your choice
+  digitlab run 05 -p epochs 9 -p n_seeds 2  one notebook, with parameters of your choice
 
 Each run gets a folder in DIR, and DIR/latest points to the newest. It holds report.html, results.json,
 and every notebook as executed (.ipynb) and as a page (.html). If a notebook fails, the others still run.
