@@ -173,7 +173,7 @@ def _run_papermill(job, tell):
     papermill_engines.register('saving', saving_engine(save))
     path = re.sub('([{}])', r'\1\1', job['path'])  # papermill takes braces in a name for a pattern
     execute_notebook(path, None, job['params'], engine_name='saving', kernel_name='python3', language='python',
-                     progress_bar=False)
+                     progress_bar=False, iopub_timeout=120)  # seconds that what a cell printed may be behind its end
 
 # %% ../nbs/08_run.ipynb #8de7fa24
 def _listen(job):
