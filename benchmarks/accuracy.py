@@ -41,7 +41,7 @@ RATES = 0.01, 0.02, 0.04, 0.08
 RECIPES = {
     '784-64-10': Recipe(hidden(64), (1, 2, 4, 8), (0.005, *RATES[:-1])),
     '784-500-10': Recipe(hidden(500), (1, 2, 4), (0.005, *RATES[:-1])),
-    'small convnet': Recipe(convnet, (1,), RATES),
+    'small convnet': Recipe(convnet, (1,), RATES, (0., 0.1)),
     'small convnet, shifts': Recipe(convnet, (2, 3), RATES, (0., 0.1), ShiftedBatches),
     'resnet18': Recipe(resnet, (1, 4), (0.01,))}  # its rate is the one that validation chose in lesson 6
 
