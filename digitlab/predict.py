@@ -122,11 +122,17 @@ def _lift_ink(grey):
     paper = _opening(coarse, math.ceil(max(coarse.shape)/4))  # the surroundings measure half the picture
     return (ink - F.interpolate(paper[None, None], ink.shape, mode='bilinear')[0, 0]).clamp(min=0)
 
+# %% ../nbs/07_predict.ipynb #7e30b4c2
+def _widen(grey):
+    "Repeat the border outwards, by a twentieth of the longer side, for strokes that end next to it"
+    grey = _shrink(grey, 1000)
+    return F.pad(grey[None, None], [math.ceil(max(grey.shape)/20)]*4, mode='replicate')[0, 0]
+
 # %% ../nbs/07_predict.ipynb #89fb8498
 def _crop(ink):
     "The box around the ink, float [h,w] from 0 to 1"
     ink = ink/ink.max()
-    rows, columns = ((ink > 0.5).any(axis).nonzero().flatten() for axis in (1, 0))
+    rows, columns = ((ink > 0.499).any(axis).nonzero().flatten() for axis in (1, 0))  # half, rounding aside
     return ((ink - 0.2)/0.8).clamp(min=0)[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
 
 # %% ../nbs/07_predict.ipynb #ce41dbc2
@@ -145,7 +151,7 @@ def normalise_picture(grey:Tensor, # float [H,W] of any size, 0 to 1; dark ink o
         raise TypeError(f'{name} is {grey.dtype} {list(grey.shape)}; expected float [H,W] from 0 to 1: use scale_pixels')
     for framed in (grey, 1 - grey):
         if _is_framed(framed): return (framed*255).round().byte()
-    ink = _lift_ink(_shrink(grey, 128))
+    ink = _lift_ink(_shrink(_widen(grey), 140))
     if not ink.max() > 0.1:
         raise ValueError(f'{name} shows no digit: its pixels are all much alike; give dark ink on light paper, or light on dark')
     ink = _shrink(_crop(ink), 20)

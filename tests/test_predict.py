@@ -144,7 +144,7 @@ def test_large(tmp_path):
 
 def test_any_array():
     generator = make_generator(0)
-    for size in ((1, 1), (1, 2), (2, 1), (1, 50), (50, 1), (2, 2), (3, 500), (500, 3), (28, 28), (29, 27), (127, 129), (40, 40)):
+    for size in ((1, 1), (1, 2), (2, 1), (1, 50), (50, 1), (2, 2), (3, 500), (500, 3), (28, 28), (29, 27), (127, 129), (40, 40), (1, 1_000_000)):
         for fill in (torch.zeros, torch.ones, lambda *s: torch.rand(*s, generator=generator), lambda *s: (torch.rand(*s, generator=generator) > .9).float()):
             grey = fill(*size)
             try: image = normalise_picture(grey)
@@ -336,6 +336,11 @@ def test_without_the_notebook_tools():
     "Neither reading pictures nor importing needs what only the notebooks use"
     code = 'import sys, digitlab.predict; print([m for m in ("anywidget", "ipywidgets", "pandas", "matplotlib", "fastai", "sklearn") if m in sys.modules])'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '[]\n'
+
+def test_paper_is_what_most_of_all_four_sides_are():
+    grey = torch.ones(20, 40)
+    grey[:2] = grey[10, 20] = 0
+    assert predict._lift_ink(grey)[10, 20] == 1
 
 def test_opening_keeps_what_is_wide_enough():
     values = torch.zeros(20, 24)

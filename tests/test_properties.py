@@ -1,4 +1,4 @@
-"What holds for every input, tried on inputs that hypothesis thinks up; the same ones at each run"
+"What holds for every input, tried on inputs that hypothesis thinks up; nearly the same ones at each run"
 import gzip, math, struct
 from functools import partial
 
@@ -268,6 +268,8 @@ def as_mode(grey, mode):
 
 @holds(max_examples=200)
 @given(pictures(), st.sampled_from(MODES), st.booleans())
+@example((202, 236, 1, 1, 29, 198, False), 'L', False)  # cut out closely: a coarse pixel at the border is mostly ink
+@example((12, 181, 1, 1, 22, 10, False), '1', False)
 def test_any_size_mode_and_polarity(folder, picture, mode, light):
     ink, path = bar(picture), folder/f'a.{"tiff" if mode in ("CMYK", "I;16", "I", "F") else "png"}'
     as_mode((255*(ink if light else 1 - ink)).astype(np.uint8), mode).save(path)
