@@ -72,11 +72,11 @@ def notebooks(project):
     return {re.search(r'default_exp (\w+)', path.read_text(encoding='utf-8'))[1]: path for path in found}
 
 
-def plant(mutant, folder):
-    "A copy of the project with the mutant in it, as `folder`/tree"
+def plant(folder, mutant=None):
+    "A copy of the project, with the mutant in it if there is one, as `folder`/tree"
     shutil.rmtree(folder/'tree', ignore_errors=True)
     shutil.copytree(folder.parent/'project', folder/'tree')
-    (folder/'tree'/'digitlab'/f'{mutant.module}.py').write_text(mutant.text, encoding='utf-8')
+    if mutant: (folder/'tree'/'digitlab'/f'{mutant.module}.py').write_text(mutant.text, encoding='utf-8')
 
 
 def walk_notebook(todo, folder, seconds):
@@ -86,14 +86,14 @@ def walk_notebook(todo, folder, seconds):
     shell = InteractiveShell.instance(config=Config(HistoryManager={'enabled': False}))
     nb = json.loads(notebooks(folder.parent/'project')[todo[0][1].module].read_text(encoding='utf-8'))
     sources = [(i, c['id'], ''.join(c['source'])) for i, c in enumerate(nb['cells']) if c['cell_type'] == 'code']
-    plant(todo[0][1], folder)
+    plant(folder)
     os.chdir(folder/'tree'/'nbs')
     for at, (number, cell, source) in enumerate(sources):
         here, kept = os.getcwd(), folder/'kept'
         mine = [(i, mutant) for i, mutant in todo if mutant.cell == cell]
         if mine: shutil.copytree(folder/'tmp', kept, symlinks=True)
         for i, mutant in mine:
-            plant(mutant, folder)
+            plant(folder, mutant)
             os.chdir(here)
             rest = [(number, cells(mutant.text)[cell]), *((n, s) for n, _, s in sources[at + 1:])]
             status = attempt(lambda: run_cells(shell, rest, seconds, folder.parent/f'{i}.notebook'), folder)
@@ -103,7 +103,10 @@ def walk_notebook(todo, folder, seconds):
             os.chdir(here)
             todo.remove((i, mutant))
         if not todo: return
-        shutil.rmtree(kept, ignore_errors=True)
+        if mine:  # what the cells after this one start as processes of their own imports the module as it is
+            shutil.rmtree(kept)
+            plant(folder)
+            os.chdir(here)
         if run_cells(shell, [(number, source)], seconds): return 1
         if 'parameters' in nb['cells'][number]['metadata'].get('tags', []) and 'source' in shell.user_ns: shell.user_ns['source'] = 'digits'
 
@@ -149,7 +152,7 @@ def judge(todo, folder, seconds):
         if not said.with_suffix('.notebook').exists():
             shutil.rmtree(folder/'tmp')
             (folder/'tmp'/'home').mkdir(parents=True)
-            plant(mutant, folder)
+            plant(folder, mutant)
             status = attempt(lambda: run_tests(mutant, folder, said, seconds), folder)
             if status and not said.exists(): said.write_text(signal.Signals(-status).name if status < 0 else 'no report')
     shutil.rmtree(folder)

@@ -98,7 +98,7 @@ def cells(text):
 def mutants(project, module, most, seed):
     "The control, and mutants of each function of a module"
     text = (project/'digitlab'/f'{module}.py').read_text(encoding='utf-8')
-    source, made = Source(text), [Mutant(module, '', 0, next(iter(cells(text))), text, ())]
+    source, made = Source(text), [Mutant(module, '', 0, list(cells(text))[1], text, ())]  # the first cell is nbdev's list of names
     for name, node in functions(ast.parse(text)):
         found, chosen, kinds = [*changes(source, node)], [], set()
         if not found: found = [('empty', source.span((node.body[1:] or node.body)[0])[0], source.span(node)[1], 'pass')]  # nothing but drawing and texts
