@@ -210,6 +210,8 @@ def main():
     try:
         copy_project(root/'project')
         every = [m for module in notebooks(root/'project') for m in mutants(root/'project', module, args.most, args.seed) if wanted(m, args.what)]
+        for word in args.what:
+            if not any(m.diff and wanted(m, [word]) for m in every): parser.error(f'nothing of {word} can be changed; name a module or a function, such as sgd or learner.fit')
         found = judge_all(every, root, args.jobs, args.seconds)
     except KeyboardInterrupt: return 130
     finally:
