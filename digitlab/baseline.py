@@ -11,7 +11,8 @@ __all__ = ['mae', 'mse', 'rmse', 'confusion_matrix', 'class_accuracy', 'show_con
 import torch
 from torch import Tensor
 
-from .tensors import check_same_shape, scale_pixels, show_figure
+from .tensors import check_same_shape, scale_pixels
+from .show import show_figure
 
 # %% ../nbs/02_pixel_baseline.ipynb #4776cbc2
 def _check_pair(a, b):

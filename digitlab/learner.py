@@ -13,7 +13,8 @@ from contextlib import nullcontext
 from fastcore.basics import patch
 from torch import Tensor, nn
 from tqdm.std import tqdm
-from .tensors import check_same_shape, pick_device, show_figure
+from .tensors import check_same_shape, pick_device
+from .show import show_figure
 
 # %% ../nbs/04_mnist_loss.ipynb #47c32184
 def _check_targets(answers, targets, n_classes):
