@@ -1,14 +1,24 @@
-"What the notebook 01_tensors can't show: how many images stand in a row"
-import matplotlib, pytest, torch
+"What lesson 1 can't show: machines other than this one"
+import pytest, torch
 
-from digitlab import tensors
-from digitlab.tensors import show_images
+from digitlab.tensors import make_generator, pick_device, scale_pixels
 
 
-@pytest.mark.parametrize('n, ncols, rows, columns', [(3, {}, 1, 3), (10, {}, 1, 10), (11, {}, 2, 10), (11, dict(ncols=4), 3, 4)])
-def test_images_stand_in_rows(n, ncols, rows, columns, monkeypatch):
-    matplotlib.use('Agg')
-    shown = []
-    monkeypatch.setattr(tensors, 'show_figure', lambda fig, alt: shown.append(fig))
-    show_images(torch.rand(n, 28, 28), **ncols)
-    assert shown[0].axes[0].get_gridspec().get_geometry() == (rows, columns)
+@pytest.mark.parametrize('cuda, mps, expected', [(True, True, 'cuda'), (False, True, 'mps'), (False, False, 'cpu')])
+def test_auto_takes_the_fastest_device(cuda, mps, expected, monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: mps)
+    assert pick_device() == pick_device('auto') == torch.device(expected)
+    assert pick_device('cpu') == torch.device('cpu')
+    assert pick_device('cuda:1') == torch.device('cuda', 1)
+
+
+def test_pixels_stay_on_their_device():
+    pixels = torch.zeros(2, 28, 28, dtype=torch.uint8, device='meta')  # a device that computes shapes only
+    assert (scale_pixels(pixels).device.type, scale_pixels(pixels).shape) == ('meta', pixels.shape)
+
+
+def test_the_generator_is_on_the_device_that_was_asked_for():
+    device = pick_device('cuda' if torch.cuda.is_available() else 'cpu')
+    draws = [torch.rand(3, generator=make_generator(1, device), device=device) for _ in range(2)]
+    assert draws[0].device.type == device.type and torch.equal(*draws)
