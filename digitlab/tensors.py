@@ -11,8 +11,8 @@ __all__ = ['scale_pixels', 'pick_device', 'make_generator', 'check_same_shape']
 import torch
 from torch import Tensor
 
-# %% ../nbs/01_tensors.ipynb #2df47788
-def scale_pixels(images:Tensor, # uint8 pixels 0 to 255, any shape, on any device
+# %% ../nbs/01_tensors.ipynb #0b7fe382
+def scale_pixels(images:Tensor, # uint8 pixels 0 to 255, any shape and device
                 )->Tensor: # float32, 0 to 1, the same shape and device
     "Turn 8-bit pixels into numbers from 0 (black) to 1 (white)"
     if images.dtype != torch.uint8:
@@ -36,11 +36,11 @@ def make_generator(seed:int, # the same seed gives the same draws
     "A source of random numbers that starts from `seed`"
     return torch.Generator(device).manual_seed(seed)
 
-# %% ../nbs/01_tensors.ipynb #c2adb8d2
+# %% ../nbs/01_tensors.ipynb #24a4acf5
 def check_same_shape(preds:Tensor, # what the model says
                      targets:Tensor, # what is right
                     )->None:
-    "Raise a ValueError unless the shapes are equal, so that nothing is broadcast"
+    "Raise a ValueError unless both have the same shape"
     if preds.shape != targets.shape:
         raise ValueError(
             f'preds {list(preds.shape)} and targets {list(targets.shape)} must '
