@@ -18,7 +18,9 @@ def test_pixels_stay_on_their_device():
     assert (scale_pixels(pixels).device.type, scale_pixels(pixels).shape) == ('meta', pixels.shape)
 
 
-def test_the_generator_is_on_the_device_that_was_asked_for():
-    device = pick_device('cuda' if torch.cuda.is_available() else 'cpu')
-    draws = [torch.rand(3, generator=make_generator(1, device), device=device) for _ in range(2)]
-    assert draws[0].device.type == device.type and torch.equal(*draws)
+def test_the_generator_draws_where_it_was_asked_to(monkeypatch):
+    asked = []
+    real = torch.Generator
+    monkeypatch.setattr(torch, 'Generator', lambda device: asked.append(device) or real())
+    make_generator(1, 'cuda')
+    assert asked == ['cuda']
