@@ -1,4 +1,4 @@
-"""Fit a curve to a roller coaster by following slopes, then find out why the fit stops too soon
+"""Make a few numbers a little better, over and over: that is how a network learns
 
 Docs: https://digitlab.github.io/digitlab/sgd_quadratic.html.md"""
 
@@ -25,7 +25,7 @@ def sgd_step(params:list, # tensors that `backward` gave a gradient
         p -= lr*p.grad
         p.grad = None
 
-# %% ../nbs/03_sgd_quadratic.ipynb #cfdea74a
+# %% ../nbs/03_sgd_quadratic.ipynb #a372fa00
 def descend(loss, # called as loss(*batch), returns a tensor with one number
             params:list, # tensors that `loss` uses; changed in place
             lr:float, # learning rate, above 0
@@ -39,6 +39,6 @@ def descend(loss, # called as loss(*batch), returns a tensor with one number
         sgd_step(params, lr)
         losses.append(value.detach())
     losses = torch.stack(losses)
-    if not losses[-1].isfinite():
-        raise ValueError(f'the loss became {losses[-1]}: try a smaller lr than {lr}')
+    if not losses.isfinite().all():
+        raise ValueError(f'the loss is no longer finite: use a smaller lr than {lr}')
     return losses
