@@ -11,7 +11,7 @@ __all__ = ['sgd_step', 'descend']
 import math
 import torch
 
-# %% ../nbs/03_sgd_quadratic.ipynb #98b234d4
+# %% ../nbs/03_sgd_quadratic.ipynb #57cdb442
 @torch.no_grad()
 def sgd_step(params:list, # tensors that `backward` gave a gradient
              lr:float, # learning rate, above 0
@@ -19,20 +19,20 @@ def sgd_step(params:list, # tensors that `backward` gave a gradient
     "Move each parameter against its gradient, in place, and clear the gradient"
     if not 0 < lr < math.inf:
         raise ValueError(f'lr must be positive and finite, got {lr}')
-    if any(p.grad is None for p in params):
-        raise ValueError('a parameter has no gradient: call backward first')
     for p in params:
+        if p.grad is None:
+            raise ValueError('a parameter has no gradient: call backward first')
         p -= lr*p.grad
         p.grad = None
 
-# %% ../nbs/03_sgd_quadratic.ipynb #a372fa00
+# %% ../nbs/03_sgd_quadratic.ipynb #0803a426
 def descend(loss, # called as loss(*batch), returns a tensor with one number
             params:list, # tensors that `loss` uses; changed in place
             lr:float, # learning rate, above 0
             batches, # one tuple of tensors for each step
            )->torch.Tensor: # [steps], the loss before each step
     "Take one step downhill for each batch"
-    losses = []
+    params, losses = list(params), []
     for batch in batches:
         value = loss(*batch)
         value.backward()
@@ -40,5 +40,5 @@ def descend(loss, # called as loss(*batch), returns a tensor with one number
         losses.append(value.detach())
     losses = torch.stack(losses)
     if not losses.isfinite().all():
-        raise ValueError(f'the loss is no longer finite: use a smaller lr than {lr}')
+        raise ValueError(f'the loss is not finite: use a smaller lr than {lr}')
     return losses
