@@ -1,96 +1,72 @@
-"What notebook 03 doesn't teach: the bad input that `descend` refuses, and that it leaves nothing behind"
-import math, sys
-from types import SimpleNamespace
+"What lesson 3 doesn't show: what the step and the loop refuse, and what they leave behind"
+import math
 
-import numpy as np
 import pytest
 import torch
 
-from digitlab.sgd import Descent, descend, someone_watches
+from digitlab.sgd import descend, sgd_step
+
+DEVICES = ['cpu', *['cuda'] * torch.cuda.is_available()]
 
 
-def square(x): return (x**2).sum()
-
-START = torch.tensor([-1.5, 2.])
-
-
-@pytest.mark.parametrize('lr', [0, -0.1, math.nan, math.inf, torch.tensor(-1.)])
-def test_rate(lr):
-    with pytest.raises(ValueError, match=r'lr is .*expected a finite number above 0; start with'): descend(square, START, lr, 1)
+def with_grad(*values, device='cpu'):
+    x = torch.tensor(values, device=device).requires_grad_()
+    (x**2).sum().backward()
+    return x
 
 
-@pytest.mark.parametrize('steps', [-1, 2.5, '3'])
-def test_steps(steps):
-    with pytest.raises(ValueError, match=rf'steps is {steps}; expected a whole number, 0 or more'): descend(square, START, 0.1, steps)
+@pytest.mark.parametrize('device', DEVICES)
+def test_step_moves_in_place_and_clears(device):
+    a, b = params = [with_grad(1., -2., device=device), with_grad(3., device=device)]
+    sgd_step(params, 0.25)
+    assert a.tolist() == [0.5, -1] and b.tolist() == [1.5]
+    assert a.grad is None and b.grad is None and a.requires_grad and a.is_leaf
 
 
-@pytest.mark.parametrize('params, kind', [([1., 2.], 'list'), (np.ones(2), 'ndarray'), (torch.arange(2), 'torch.int64'),
-                                          (torch.ones(2, dtype=torch.cfloat), 'torch.complex64')])
-def test_params(params, kind):
-    with pytest.raises(TypeError, match=f'params is of type {kind}; expected a tensor of floats; use'): descend(square, params, 0.1, 1)
+@pytest.mark.parametrize('lr', [0, -0.1, math.nan, math.inf])
+def test_step_refuses_a_rate(lr):
+    x = with_grad(1.)
+    with pytest.raises(ValueError, match='lr must be positive and finite'): sgd_step([x], lr)
+    assert x.item() == 1
 
 
-@pytest.mark.parametrize('loss', [lambda x: 3., lambda x: square(x).item(), lambda x: square(x).detach(), lambda x: torch.tensor(1.)])
-@pytest.mark.parametrize('steps', [0, 1])
-def test_loss_without_gradient(loss, steps):
-    with pytest.raises(ValueError, match='the loss has no gradient; expected .* leave out .item'): descend(loss, START, 0.1, steps)
+def test_step_refuses_a_parameter_without_gradient():
+    with pytest.raises(ValueError, match='no gradient'): sgd_step([torch.ones(1, requires_grad=True)], 0.1)
 
 
-@pytest.mark.parametrize('loss, shape', [(lambda x: x**2, r'\[2\]'), (lambda x: square(x)[None], r'\[1\]')])
-def test_loss_of_a_rank_above_0(loss, shape):
-    with pytest.raises(ValueError, match=rf'the loss has shape {shape}; expected one number .*mean'): descend(loss, START, 0.1, 1)
+def test_two_steps_need_two_backwards():
+    x = with_grad(1.)
+    sgd_step([x], 0.1)
+    with pytest.raises(ValueError, match='call backward first'): sgd_step([x], 0.1)
 
 
-def test_loss_that_does_not_depend_on_params():
-    other = torch.ones(2, requires_grad=True)
-    with pytest.raises(ValueError, match='the gradient is None; expected a loss that depends on params'): descend(lambda x: square(other), START, 0.1, 1)
-    assert other.grad is None
+@pytest.mark.parametrize('device', DEVICES)
+def test_descend_follows_the_closed_form(device):
+    x = torch.tensor([-1.5], device=device, requires_grad=True)
+    losses = descend(lambda: (x**2).sum(), [x], 0.1, [()] * 10)
+    want = 1.5**2 * 0.64**torch.arange(10)
+    assert torch.allclose(losses.cpu(), want) and not losses.requires_grad
+    assert math.isclose(x.item(), -1.5 * 0.8**10, rel_tol=1e-5)
 
 
-@pytest.mark.parametrize('bad', [math.nan, math.inf])
-def test_start_that_is_not_finite(bad):
-    with pytest.raises(ValueError, match='before the first step.*look for nan or inf'): descend(square, torch.tensor([1., bad]), 0.1, 1)
+def test_each_batch_is_used_once_and_in_order():
+    w, seen = torch.zeros(1, requires_grad=True), []
+    def loss(x, y):
+        seen.append((x.item(), y.item()))
+        return ((w * x - y)**2).mean()
+    batches = [(torch.tensor([float(i)]), torch.tensor([2. * i])) for i in range(3)]
+    losses = descend(loss, [w], 0.05, iter(batches))
+    assert seen == [(0, 0), (1, 2), (2, 4)] and losses.shape == (3,)
 
 
-def test_loss_that_overflows_on_the_way_names_the_step():
-    with pytest.raises(ValueError, match=r'the loss is inf after step 15 with lr=10; .* use a smaller lr'): descend(square, START[:1], 10, 99)
-    assert descend(square, START[:1], 10, 14).losses.isfinite().all()
+def test_parameters_of_a_module_are_stepped_every_time():
+    "`parameters()` is a generator, which would be used up after one step"
+    torch.manual_seed(0)
+    model, x = torch.nn.Linear(2, 1), torch.ones(4, 2)
+    losses = descend(lambda x: (model(x)**2).mean(), model.parameters(), 0.05, [(x,)] * 5)
+    assert (losses.diff() < 0).all()
 
 
-def test_gradient_that_is_not_finite():
-    with pytest.raises(ValueError, match='the gradient after step 0 holds nan or inf'): descend(lambda x: x.sqrt().sum(), torch.zeros(2), 0.1, 1)
-
-
-def test_no_steps_give_the_start():
-    descent = descend(square, START, 0.1, 0)
-    assert isinstance(descent, Descent) and descent.params.tolist() == [START.tolist()] and descent.losses.tolist() == [6.25]
-
-
-@pytest.mark.parametrize('shape', [(), (3,), (2, 3)])
-@pytest.mark.parametrize('dtype', [torch.float32, torch.float64])
-def test_shape_and_dtype_are_those_of_params(shape, dtype):
-    params = torch.ones(shape, dtype=dtype)
-    descent = descend(square, params, 0.1, np.int64(4))
-    assert descent.params.shape == (5, *shape) and descent.losses.shape == (5,) and descent.params.dtype == dtype
-    assert torch.allclose(descent.params[-1], 0.8**4 * params)
-
-
-def test_nothing_is_left_behind():
-    params, other = START.clone().requires_grad_(), torch.tensor(3., requires_grad=True)
-    with torch.no_grad(): first = descend(lambda x: square(x) * other, params, 0.1, 3)
-    second = descend(lambda x: square(x) * other, params, 0.1, 3)
-    assert torch.equal(first.params, second.params) and torch.equal(params, START)
-    assert params.grad is None and other.grad is None and not second.params.requires_grad and not second.losses.requires_grad
-
-
-def test_loss_that_is_the_parameter_itself():
-    assert descend(lambda x: x, torch.tensor(1.), 0.25, 2).losses.tolist() == [1., 0.75, 0.5]
-
-
-@pytest.mark.parametrize('metadata, colab, watched', [({'cellId': 'a'}, False, True), ({}, True, True), ({}, False, False), (None, True, False)])
-def test_someone_watches(monkeypatch, metadata, colab, watched):
-    "A front end sends the cell's id with its code; where there is no kernel nobody looks"
-    shell = SimpleNamespace() if metadata is None else SimpleNamespace(kernel=SimpleNamespace(get_parent=lambda: {'metadata': metadata}))
-    monkeypatch.setattr('IPython.get_ipython', lambda: shell)
-    if colab: monkeypatch.setitem(sys.modules, 'google.colab', shell)
-    assert someone_watches() == watched
+def test_a_loss_that_runs_away_is_named():
+    x = torch.tensor([1.], requires_grad=True)
+    with pytest.raises(ValueError, match='not finite: use a smaller lr than 10'): descend(lambda: (x**2).sum(), [x], 10, [()] * 50)
