@@ -14,85 +14,89 @@ from torch import Tensor
 from .show import show_figure
 from .tensors import check_same_shape, scale_pixels
 
-# %% ../nbs/02_pixel_baseline.ipynb #0b934761
+# %% ../nbs/02_pixel_baseline.ipynb #f9dbaa49
 def _differences(a, b):
-    "a - b, refused where it would go wrong without a word"
+    "a - b; ValueError if shapes differ, TypeError for uint8 pixels"
     check_same_shape(a, b)
     if torch.uint8 in (a.dtype, b.dtype):
-        raise TypeError('uint8 pixels wrap around below 0; use scale_pixels first')
+        raise TypeError('uint8 pixels wrap around; use scale_pixels first')
     return a - b
 
-# %% ../nbs/02_pixel_baseline.ipynb #9020d75f
+# %% ../nbs/02_pixel_baseline.ipynb #23e6bdb3
 def mae(a:Tensor, # images or predictions, float of any shape
         b:Tensor, # the same shape
        )->Tensor: # rank 0, in the unit of `a`
-    "Mean absolute error, also called L1; raises ValueError if the shapes differ, TypeError for uint8"
+    "Mean absolute error, also called L1"
     return _differences(a, b).abs().mean()
 
 def mse(a:Tensor, # images or predictions, float of any shape
         b:Tensor, # the same shape
        )->Tensor: # rank 0, in the square of the unit of `a`
-    "Mean squared error; raises ValueError if the shapes differ, TypeError for uint8"
+    "Mean squared error"
     return _differences(a, b).square().mean()
 
 def rmse(a:Tensor, # images or predictions, float of any shape
          b:Tensor, # the same shape
         )->Tensor: # rank 0, in the unit of `a`
-    "Root of the mean squared error; raises ValueError if the shapes differ, TypeError for uint8"
+    "Root of the mean squared error, in the unit of the data"
     return mse(a, b).sqrt()
 
-# %% ../nbs/02_pixel_baseline.ipynb #b13a5b90
+# %% ../nbs/02_pixel_baseline.ipynb #5bd44af7
 def _as_float(images):
     "Raw pixels scaled to 0..1, floats as they are"
     return scale_pixels(images) if images.dtype == torch.uint8 else images
 
 class PixelBaseline:
-    "Predicts the class whose mean image is nearest: the nearest centroid classifier"
+    "Predicts the class whose mean image is nearest (nearest centroid)"
     def __init__(self, distance:str='mse'): # 'mse' or 'mae'
         self.distance, self.p = distance, {'mae': 1, 'mse': 2}[distance]
 
     def fit(self,
-            x:Tensor, # images [N,28,28] or [N,784]; uint8 is scaled to 0..1
+            x:Tensor, # images [N,28,28] or [N,784], float or uint8
             y:Tensor, # labels, int [N]
-           )->'PixelBaseline': # itself, with `classes_` [C] and `means_`, float [C,28,28] or [C,784]
+           )->'PixelBaseline': # itself, with classes_ [C] and means_ [C,...]
         "Find the mean image of each class"
         self.classes_ = y.unique()
-        self.means_ = torch.stack([_as_float(x[y == c]).mean(0) for c in self.classes_])
+        means = [_as_float(x[y == c]).mean(0) for c in self.classes_]
+        self.means_ = torch.stack(means)
         return self
 
     def predict(self,
-                x:Tensor, # images with as many pixels as those of `fit`, uint8 or float
+                x:Tensor, # images as large as those of `fit`, float or uint8
                )->Tensor: # one of `classes_` for each image, int [N]
         "The class of the nearest mean image"
         x, m = _as_float(x).flatten(1), self.means_.flatten(1)
-        # the differences themselves: a matrix product is less exact far from 0
-        distances = torch.cdist(x, m, p=self.p, compute_mode='donot_use_mm_for_euclid_dist')
-        return self.classes_[distances.argmin(1)]
+        # no matrix product: far from 0 it is less exact (see the end)
+        exact = 'donot_use_mm_for_euclid_dist'
+        dist = torch.cdist(x, m, p=self.p, compute_mode=exact)
+        return self.classes_[dist.argmin(1)]
 
-# %% ../nbs/02_pixel_baseline.ipynb #d0b8defa
+# %% ../nbs/02_pixel_baseline.ipynb #3183dae9
 def confusion_matrix(preds:Tensor, # predictions, int [N], 0 to `n_classes`-1
                      targets:Tensor, # true labels, int [N]
                      n_classes:int=10, # C
-                    )->Tensor: # counts, int64 [C,C]: a row for each true label, a column for each prediction
-    "How often each class was taken for each; raises ValueError if shapes differ or a label is out of range"
+                    )->Tensor: # counts, int64 [C,C]: rows true, columns predicted
+    "How often each class was taken for each; ValueError for a label out of range"
     check_same_shape(preds, targets)
     for labels in (preds, targets):
-        if ((labels < 0) | (labels >= n_classes)).any():
-            raise ValueError(f'labels must be 0 to {n_classes-1}, got {labels.min()} to {labels.max()}')
+        outside = labels[(labels < 0) | (labels >= n_classes)]
+        if len(outside):
+            raise ValueError(f'expected 0 to {n_classes-1}, got {outside[0]}')
     pairs = targets.long()*n_classes + preds
-    return torch.bincount(pairs, minlength=n_classes**2).reshape(n_classes, n_classes)
+    counts = torch.bincount(pairs, minlength=n_classes**2)
+    return counts.reshape(n_classes, n_classes)
 
-# %% ../nbs/02_pixel_baseline.ipynb #91a61f1f
+# %% ../nbs/02_pixel_baseline.ipynb #af84d4dd
 def class_accuracy(preds:Tensor, # predictions, int [N], 0 to `n_classes`-1
                    targets:Tensor, # true labels, int [N]
                    n_classes:int=10, # C
-                  )->Tensor: # share of right answers, float [C]; nan for a class without images
+                  )->Tensor: # share right, float [C]; nan for a class without images
     "Accuracy of each class by itself, also called recall"
     cm = confusion_matrix(preds, targets, n_classes)
     return cm.diagonal()/cm.sum(1)
 
-# %% ../nbs/02_pixel_baseline.ipynb #de29529e
-def show_confusion(cm:Tensor, # counts, int [C,C]: a row for each true label, a column for each prediction
+# %% ../nbs/02_pixel_baseline.ipynb #d1742ba1
+def show_confusion(cm:Tensor, # counts, int [C,C]: rows true, columns predicted
                    alt:str='', # what it shows, in a sentence; made from the counts if empty
                    title:str='Confusion matrix', # the point of the figure
                   )->None:
