@@ -95,7 +95,7 @@ def class_accuracy(preds:Tensor, # predictions, int [N], 0 to `n_classes`-1
     cm = confusion_matrix(preds, targets, n_classes)
     return cm.diagonal()/cm.sum(1)
 
-# %% ../nbs/02_pixel_baseline.ipynb #d1742ba1
+# %% ../nbs/02_pixel_baseline.ipynb #672d67a4
 def show_confusion(cm:Tensor, # counts, int [C,C]: rows true, columns predicted
                    alt:str='', # what it shows, in a sentence; made from the counts if empty
                    title:str='Confusion matrix', # the point of the figure
@@ -106,8 +106,9 @@ def show_confusion(cm:Tensor, # counts, int [C,C]: rows true, columns predicted
     wrong = cm - cm.diagonal().diag()
     most = int(wrong.max())
     fig, ax = plt.subplots(figsize=(1.6 + n/2, 1.3 + n/2), layout='constrained')
-    ax.imshow(wrong.masked_fill(torch.eye(n).bool(), -1), cmap=plt.get_cmap('Blues').with_extremes(under='0.9'),
-              vmin=0, vmax=max(1, most))
+    colors = plt.get_cmap('Blues').with_extremes(under='0.9')  # -1, the diagonal, is gray
+    shade = wrong.masked_fill(torch.eye(n).bool(), -1).numpy()
+    ax.imshow(shade, cmap=colors, vmin=0, vmax=max(1, most))
     for i, j in cm.nonzero().tolist():
         ax.text(j, i, int(cm[i,j]), ha='center', va='center', weight='bold' if i == j else 'normal',
                 color='white' if wrong[i,j] > 0.65*most else 'black')
