@@ -101,7 +101,7 @@ def _list_pngs(folder):
             files.append((number, digit, path))
     return sorted(files)
 
-# %% ../nbs/appendix/data.ipynb #dff3f409
+# %% ../nbs/appendix/data.ipynb #ff6b78d8
 def _read_png(path):
     "The 784 pixels of a gray PNG image of 28x28, as bytes"
     try:
@@ -111,7 +111,7 @@ def _read_png(path):
         if (image.size, image.mode) == ((28, 28), 'L'): return image.tobytes()
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
         raise ValueError(f"{path} can't be read as PNG: {e}; replace or remove it") from e
-    raise ValueError(f'{path} is {image.size} in mode {image.mode}; expected (28, 28), gray (mode L)')
+    raise ValueError(f'{path} is {image.size} in mode {image.mode}; expected (28, 28) in mode L')
 
 # %% ../nbs/appendix/data.ipynb #10b2e2f9
 class _CellOutput:
@@ -219,14 +219,16 @@ def _read_mnist(folder):
     raise ValueError(f"{folder} isn't MNIST, or not all of it: {digits}. Get a new copy; or if "
                      'it holds other digits, pass the folder itself as the source')
 
-# %% ../nbs/appendix/data.ipynb #d2a9a4cf
+# %% ../nbs/appendix/data.ipynb #987a208e
 def _absolute(path):
     "`path` with ~ filled in; a relative one counts from this folder or one above it"
     path, here = os.path.expanduser(path), Path.cwd()
     found = [f/path for f in (here, *here.parents) if os.path.isdir(f/path)]
     return (found or [here/path])[0].resolve()
 
-def _cache_path(): return _absolute(os.environ.get('DIGITLAB_CACHE') or pooch.os_cache('digitlab'))
+def _cache_path():
+    try: return _absolute(os.environ.get('DIGITLAB_CACHE') or pooch.os_cache('digitlab'))
+    except RuntimeError: return Path('~')  # there is no home
 
 @lru_cache
 def _writable(folder):
@@ -280,7 +282,7 @@ def _fetch_file(url, file, sha256, timeout):
     file.unlink(missing_ok=True)
     raise ConnectionError(f"what came as {file.name} isn't MNIST's")
 
-# %% ../nbs/appendix/data.ipynb #73e17598
+# %% ../nbs/appendix/data.ipynb #55f59626
 def fetch_mnist(urls:tuple=MNIST_URLS, # folders on the web with its four files, tried in turn
                 timeout:float=5, # seconds to wait for an answer
                )->Path: # the folder with the four files
@@ -294,11 +296,12 @@ def fetch_mnist(urls:tuple=MNIST_URLS, # folders on the web with its four files,
             return folder
         except OSError as e: reasons.append(f'{url}: {e}')
     raise ConnectionError(f"MNIST couldn't be fetched ({'; '.join(reasons)}). Set "
-                          "DIGITLAB_MNIST to a folder that holds it, or use source='digits', which needs no network")
+                          'DIGITLAB_MNIST to a folder that holds it, or use '
+                          "source='digits', which needs no network")
 
-# %% ../nbs/appendix/data.ipynb #2bbb9aee
+# %% ../nbs/appendix/data.ipynb #1102958e
 def _named_folder(path, what):
-    if path and (folder := _absolute(path)).is_dir(): return folder
+    if path and os.path.isdir(folder := _absolute(path)): return folder
     raise FileNotFoundError(f"{what} {str(path)!r} isn't a folder that exists")
 
 def _read_copy():
