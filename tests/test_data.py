@@ -34,7 +34,8 @@ NAMES = list(MNIST_SHA256)
 @pytest.fixture(autouse=True)
 def own_home(tmp_path, monkeypatch):
     "Every test has a home and a cache of its own, no MNIST and no network"
-    for name in ('DIGITLAB_MNIST', 'FASTAI_HOME', 'XDG_CACHE_HOME'): monkeypatch.delenv(name, raising=False)
+    for name in ('DIGITLAB_MNIST', 'FASTAI_HOME', 'XDG_CACHE_HOME'):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('HOME', str(tmp_path/'home'))
     monkeypatch.setenv('DIGITLAB_CACHE', str(tmp_path/'cache'))
     monkeypatch.setattr(data, 'fetch_mnist', no_network)
@@ -118,18 +119,22 @@ def test_offline_digits(tmp_path):
 
 @pytest.mark.parametrize('source', ['no-such', '', None, '~/no-such', 'x'*300])
 def test_a_source_that_is_nothing(source):
-    with pytest.raises(FileNotFoundError, match='neither auto, mnist nor digits.*exists'): read_digits(source)
+    with pytest.raises(FileNotFoundError, match='neither auto, mnist nor digits.*exists'):
+        read_digits(source)
 
 def test_an_empty_folder(tmp_path):
     for read in (read_digits, find_digits):
-        with pytest.raises(FileNotFoundError, match='holds training/<digit>.*or IDX files'): read(tmp_path)
+        with pytest.raises(FileNotFoundError, match='holds training/<digit>.*or IDX files'):
+            read(tmp_path)
 
 @pytest.mark.parametrize('source', ['mnist', 'auto'])
 def test_what_digitlab_mnist_names(monkeypatch, idx, source):
     monkeypatch.setenv('DIGITLAB_MNIST', 'nowhere')
-    with pytest.raises(FileNotFoundError, match="DIGITLAB_MNIST names 'nowhere'"): read_digits(source)
+    with pytest.raises(FileNotFoundError, match="DIGITLAB_MNIST names 'nowhere'"):
+        read_digits(source)
     monkeypatch.setenv('DIGITLAB_MNIST', str(idx))
-    with pytest.raises(ValueError, match="idx isn't MNIST.*pass the folder itself"): read_digits(source)
+    with pytest.raises(ValueError, match="idx isn't MNIST.*pass the folder itself"):
+        read_digits(source)
 
 def test_tilde_and_relative_paths(monkeypatch, tmp_path, tiny_mnist):
     home, deep = tmp_path/'home', tmp_path/'project'/'nbs'/'appendix'
@@ -171,7 +176,8 @@ def test_folders_called_like_the_files(idx):
 def test_several_members(tmp_path):
     images = some_digits(30)[0]
     packed = idx_bytes(images)
-    (tmp_path/'x').write_bytes(b''.join(gzip.compress(packed[i:i+9999]) for i in range(0, len(packed), 9999)))
+    (tmp_path/'x').write_bytes(b''.join(
+        gzip.compress(packed[i:i+9999]) for i in range(0, len(packed), 9999)))
     assert (read_idx(tmp_path/'x') == images).all()
 
 def damage_truncate(path): path.write_bytes(path.read_bytes()[:-1])
@@ -182,18 +188,21 @@ def damage_fewer(path): path.write_bytes(idx_bytes(some_digits(29)[1]))
 
 @pytest.mark.parametrize('damage, message', [
     (damage_truncate, 'announces 30 bytes and holds 29'), (damage_longer, 'holds more'),
-    (damage_magic, '00 00 0d 01'), (damage_ten, 'labels from 0 to 9'), (damage_fewer, 'each of 30 images'),
+    (damage_magic, '00 00 0d 01'), (damage_ten, 'labels from 0 to 9'),
+    (damage_fewer, 'each of 30 images'),
     (os.unlink, 'has no train-labels-idx1-ubyte'), (lambda path: path.write_bytes(b''), 'begin')])
 def test_bad_idx_is_named(idx, damage, message):
     damage(idx/'train-labels-idx1-ubyte')
-    with pytest.raises((ValueError, FileNotFoundError), match='train-labels-idx1-ubyte') as error: read_digits(idx)
+    with pytest.raises((ValueError, FileNotFoundError), match='train-labels-idx1-ubyte') as error:
+        read_digits(idx)
     assert message.replace('each of', 'one for each of') in str(error.value)
 
 def test_absurd_headers_take_no_memory(tmp_path):
     head = bytes([0, 0, 8, 3]) + struct.pack('>3I', 2**32 - 1, 28, 28)
     for content in (head, gzip.compress(head), head[:4] + struct.pack('>3I', 10**6, 28, 28)):
         (tmp_path/'claim').write_bytes(content)
-        with pytest.raises(ValueError, match='claim.*announces .* bytes and holds 0'): read_idx(tmp_path/'claim')
+        with pytest.raises(ValueError, match='claim.*announces .* bytes and holds 0'):
+            read_idx(tmp_path/'claim')
     (tmp_path/'bomb').write_bytes(gzip.compress(idx_bytes(some_digits(2)[0]) + bytes(10**8), 1))
     with pytest.raises(ValueError, match='bomb.*holds more'): read_idx(tmp_path/'bomb')
 
@@ -233,7 +242,8 @@ def test_a_flipped_bit_in_a_gzipped_idx(place, bit):
 
 def test_stray_files_are_passed_over(tree):
     before = read_digits(tree)
-    for name in ('.DS_Store', 'Thumbs.db', 'notes.txt', '._7.png'): (tree/'training'/'3'/name).write_bytes(b'x')
+    for name in ('.DS_Store', 'Thumbs.db', 'notes.txt', '._7.png'):
+        (tree/'training'/'3'/name).write_bytes(b'x')
     (tree/'training'/'10').mkdir()
     assert same(before, read_digits(tree))
 
@@ -244,10 +254,12 @@ def test_order_is_by_number(tree):
 
 def test_a_digit_without_images(tree):
     for path in (tree/'testing'/'4').iterdir(): path.unlink()
-    with pytest.raises(FileNotFoundError, match='testing/4 is missing or has no PNG'): read_digits(tree)
+    with pytest.raises(FileNotFoundError, match='testing/4 is missing or has no PNG'):
+        read_digits(tree)
 
 @pytest.mark.parametrize('damage, message', [
-    (lambda p: p.write_bytes(b'text'), "can't be read"), (lambda p: p.write_bytes(b''), "can't be read"),
+    (lambda p: p.write_bytes(b'text'), "can't be read"),
+    (lambda p: p.write_bytes(b''), "can't be read"),
     (lambda p: p.write_bytes(p.read_bytes()[:-30]), "can't be read"),
     (lambda p: Image.new('RGB', (28, 28)).save(p), r'\(28, 28\) in mode RGB; expected'),
     (lambda p: Image.new('L', (20, 28)).save(p), r'\(20, 28\) in mode L; expected')])
@@ -283,11 +295,12 @@ SCRIPT = '''
 import multiprocessing, sys
 multiprocessing.set_start_method('spawn')
 from digitlab.data import read_digits
-print(read_digits(sys.argv[1]), sorted({'fastai', 'matplotlib', 'pandas', 'sklearn'} & set(sys.modules)))
+unneeded = {'fastai', 'matplotlib', 'pandas', 'sklearn'} & set(sys.modules)
+print(read_digits(sys.argv[1]), sorted(unneeded))
 '''
 
 def test_a_script_without_main_guard(tmp_path):
-    "Where processes are spawned each would run the script again; and what isn't needed isn't imported"
+    "Where processes are spawned each would run the script again; and only what is needed is imported"
     (tmp_path/'script.py').write_text(SCRIPT)
     done = subprocess.run([sys.executable, tmp_path/'script.py', write_tree(tmp_path/'big', 1500)],
                           capture_output=True, text=True)
@@ -307,7 +320,8 @@ def test_blank_images_stay_blank():
     images = torch.zeros(2, 8, 8)
     images[1, 3:5, 3:5] = 1
     out = resize_digits(images)
-    assert out[0].max() == 0 and out[1].max() == 255 and resize_digits(images[:0]).shape == (0, 28, 28)
+    assert out[0].max() == 0 and out[1].max() == 255
+    assert resize_digits(images[:0]).shape == (0, 28, 28)
 
 @holds(max_examples=50)
 @given(seeds, st.integers(1, 4), st.integers(2, 60), st.integers(2, 60))
@@ -332,7 +346,8 @@ def test_atomic_write(tmp_path):
             assert part.suffix == '.txt' and not path.exists() or path.read_text() == 'first'
         assert path.read_text() == text
     with atomic_write(tmp_path/'folder') as part: part.mkdir()
-    assert sorted(os.listdir(tmp_path)) == ['deep', 'folder'] and os.listdir(path.parent) == ['note.txt']
+    assert sorted(os.listdir(tmp_path)) == ['deep', 'folder']
+    assert os.listdir(path.parent) == ['note.txt']
 
 def test_a_failed_write_changes_nothing(tmp_path):
     "A disk that is full in the middle; and what others left behind isn't ours to remove"
@@ -393,7 +408,7 @@ def test_find_digits_on_a_full_disk(idx, tmp_path, monkeypatch):
 @pytest.mark.parametrize('cache', [None, '~/cache', '/dev/null/cache'])
 @pytest.mark.parametrize('home', [None, '/dev/null', '/proc/nowhere'])
 def test_without_a_home(idx, tmp_path, monkeypatch, capsys, home, cache):
-    "A container with an unknown user, or a disk that can only be read: it works, and says once that nothing is kept"
+    "An unknown user, or a disk that can only be read: it works, and says so once"
     import pwd
     def unknown(uid): raise KeyError(uid)
     monkeypatch.setattr(pwd, 'getpwuid', unknown)
@@ -401,7 +416,8 @@ def test_without_a_home(idx, tmp_path, monkeypatch, capsys, home, cache):
     for name, value in (('HOME', home), ('DIGITLAB_CACHE', cache)):
         monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
     for _ in range(2):
-        assert read_digits('auto').kind == 'digits' and same(read_digits(idx), read_digits(find_digits(idx)))
+        assert read_digits('auto').kind == 'digits'
+        assert same(read_digits(idx), read_digits(find_digits(idx)))
     assert capsys.readouterr().err.count('nothing is kept. Set DIGITLAB_CACHE') == 1
     assert os.listdir(tmp_path) == ['idx']
 
@@ -499,7 +515,8 @@ BROKEN = {
     'another page': lambda h: send(h, b'<html>Please log in</html>'),
     'other digits': lambda h: send(h, gzip.compress(idx_bytes(some_digits(30, 5)[0]))),
     'breaks off': lambda h: send(h, gzip.compress(idx_bytes(some_digits()[0]))[:999], 20_000),
-    'a flipped bit': lambda h: send(h, gzip.compress(idx_bytes(some_digits()[0] ^ (np.arange(28) == 3)))),
+    'a flipped bit': lambda h: send(h, gzip.compress(
+        idx_bytes(some_digits()[0] ^ (np.arange(28) == 3)))),
     'stalls at once': lambda h: time.sleep(2),
     'stalls later': lambda h: (send(h, b'\x1f\x8b', 999), h.wfile.flush(), time.sleep(2)),
     'closes': lambda h: h.connection.close()}
@@ -523,11 +540,13 @@ def test_a_damaged_copy_is_fetched_again(server, monkeypatch, tmp_path, capsys):
 
 def test_auto_without_network(monkeypatch, capsys):
     "Nothing listens on the first address, and the name of the second isn't found for a minute"
-    def slow(*args, **kwargs): time.sleep(60)
-    head = data.pooch.HTTPDownloader.__call__
-    monkeypatch.setattr(data.pooch.HTTPDownloader, '__call__',
-                        lambda self, url, *args, **kwargs: (slow if 'slow' in url else partial(head, self))(url, *args, **kwargs))
-    monkeypatch.setattr(data, 'fetch_mnist', partial(fetch_mnist, ('http://127.0.0.1:9/', 'http://slow/'), .5))
+    def head(self, url, *args, **kwargs):
+        if 'slow' in url: time.sleep(60)
+        return sound(self, url, *args, **kwargs)
+    sound = data.pooch.HTTPDownloader.__call__
+    monkeypatch.setattr(data.pooch.HTTPDownloader, '__call__', head)
+    monkeypatch.setattr(data, 'fetch_mnist', partial(
+        fetch_mnist, ('http://127.0.0.1:9/', 'http://slow/'), .5))
     start = time.time()
     assert read_digits('auto').kind == 'digits' and time.time() - start < 10
     assert capsys.readouterr().err.count("These are scikit-learn's 1,797 digits") == 1
