@@ -300,7 +300,7 @@ print(read_digits(sys.argv[1]), sorted(unneeded))
 '''
 
 def test_a_script_without_main_guard(tmp_path):
-    "Where processes are spawned each would run the script again; and only what is needed is imported"
+    "Where processes are spawned each would run the script again; only what is needed is imported"
     (tmp_path/'script.py').write_text(SCRIPT)
     done = subprocess.run([sys.executable, tmp_path/'script.py', write_tree(tmp_path/'big', 1500)],
                           capture_output=True, text=True)
