@@ -1,377 +1,566 @@
-"Faults of the digits' files, the cache and the network, each really caused."
-import gzip, http.server, io, os, re, shutil, signal, subprocess, sys, tarfile, threading, time
+"Where the digits come from: what good and bad files, folders, disks and servers give"
+import gzip
+import hashlib
+import http.server
+import io
+import multiprocessing
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
 
-import numpy as np, pytest, torch
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, example, given, settings, strategies as st
 from PIL import Image
 
 from digitlab import data
-from digitlab.data import fetch_mnist, find_digits, idx_bytes, list_images, locate, read_digits, read_idx, record, resize_digits, stamp_of, write_aside
+from digitlab.data import (MNIST_SHA256, atomic_write, fetch_mnist, find_digits, idx_bytes,
+                           read_digits, read_idx, resize_digits)
 
-IDX = {('training', 'images'): 'train-images-idx3-ubyte', ('training', 'labels'): 'train-labels-idx1-ubyte',
-       ('testing', 'images'): 't10k-images-idx3-ubyte', ('testing', 'labels'): 't10k-labels-idx1-ubyte'}
+holds = partial(settings, deadline=None, derandomize=True, database=None,
+                suppress_health_check=list(HealthCheck))
+seeds = st.integers(0, 2**32 - 1)
+NAMES = list(MNIST_SHA256)
 
 
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path, monkeypatch):
-    "Every test has a cache and a home of its own, and no MNIST"
-    for name in ('DIGITLAB_MNIST', 'FASTAI_HOME'): monkeypatch.delenv(name, raising=False)
+def own_home(tmp_path, monkeypatch):
+    "Every test has a home and a cache of its own, no MNIST and no network"
+    for name in ('DIGITLAB_MNIST', 'FASTAI_HOME', 'XDG_CACHE_HOME'):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('HOME', str(tmp_path/'home'))
     monkeypatch.setenv('DIGITLAB_CACHE', str(tmp_path/'cache'))
+    monkeypatch.setattr(data, 'fetch_mnist', no_network)
+    data._writable.cache_clear()
 
 
-def some_digits(n=30):
-    rng = np.random.default_rng(0)
-    return rng.integers(0, 256, (n, 28, 28), np.uint8), np.arange(n, dtype=np.uint8) % 10
+def no_network(): raise ConnectionError('no network here')
 
+def some_digits(n=30, seed=0):
+    images = np.random.default_rng(seed).integers(0, 256, (n, 28, 28), np.uint8)
+    return images, np.arange(n, dtype=np.uint8) % 10
 
-@pytest.fixture
-def idx(tmp_path):
-    "A folder of four IDX files, the images gzipped and the labels not"
-    images, labels = some_digits()
-    folder = tmp_path/'idx'
-    folder.mkdir()
-    for part in data.MNIST_COUNTS:
-        (folder/(IDX[part, 'images'] + '.gz')).write_bytes(gzip.compress(idx_bytes(images)))
-        (folder/IDX[part, 'labels']).write_bytes(idx_bytes(labels))
+def write_idx(folder, n=30):
+    "Four IDX files, the images gzipped and the labels not"
+    folder.mkdir(parents=True)
+    for name in NAMES:
+        images, labels = some_digits(n, seed='t10k' in name)
+        if 'labels' in name: (folder/name).write_bytes(idx_bytes(labels))
+        else: (folder/f'{name}.gz').write_bytes(gzip.compress(idx_bytes(images), 1))
     return folder
 
-
-@pytest.fixture
-def tree(tmp_path, idx):
-    "The same digits as a tree of PNG files"
-    return shutil.copytree(find_digits(idx), tmp_path/'tree', ignore=shutil.ignore_patterns('complete.json'))
-
+def write_tree(folder, n=30):
+    "The same digits as PNG images"
+    for part in data.MNIST_COUNTS:
+        for number, (image, label) in enumerate(zip(*some_digits(n, seed=part == 'testing'))):
+            (folder/part/str(label)).mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).save(folder/part/str(label)/f'{number}.png')
+    return folder
 
 def same(a, b): return all(torch.equal(x, y) for x, y in zip(a[:4], b[:4]))
 
+@pytest.fixture
+def idx(tmp_path): return write_idx(tmp_path/'idx')
 
-# what a folder holds
+@pytest.fixture
+def tree(tmp_path): return write_tree(tmp_path/'tree')
 
-def test_sizes_of_twenty_thousand_files_count(tree):
-    folder = tree/'training'/'0'
-    for i in range(20_000 - sum(len(files) for _, _, files in os.walk(tree))): (folder/f'more-{i}.png').touch()
-    before = stamp_of(tree)
-    (folder/'more-0.png').write_bytes(b'longer')  # which the times of the folders don't tell
-    assert stamp_of(tree) != before
-
-def test_folders_that_are_no_digits_do_not_count(tree):
-    before = stamp_of(tree)
-    (tree/'training'/'10').mkdir()
-    (tree/'training'/'10'/'0.png').touch()
-    assert stamp_of(tree) == before
+@pytest.fixture
+def tiny_mnist(monkeypatch, idx):
+    "Let the digits of `idx` pass for MNIST"
+    sums = {}
+    for name in NAMES:
+        images, labels = some_digits(seed='t10k' in name)
+        sums[name] = hashlib.sha256(idx_bytes(labels if 'labels' in name else images)).hexdigest()
+    monkeypatch.setattr(data, 'MNIST_SHA256', sums)
+    return idx
 
 
-# sources
+# sources and their names
 
 def test_both_forms_agree(idx, tree):
     images, labels = some_digits()
-    assert same(read_digits(idx), read_digits(tree))
-    assert torch.equal(read_digits(tree).train_x, torch.tensor(images)) and read_digits(tree).train_y.tolist() == labels.tolist()
+    digits = read_digits(tree)
+    assert same(digits, read_digits(idx)) and torch.equal(digits.train_x, torch.tensor(images))
+    assert digits.train_y.tolist() == labels.tolist() and digits.train_y.dtype == torch.int64
+    assert repr(digits) == "Digits('tree', training=30, testing=30)"
 
-def test_offline_digits():
+@pytest.mark.parametrize('name', ['mnist', 'digits', 'auto'])
+@pytest.mark.parametrize('write', [write_idx, write_tree])
+def test_a_folder_may_have_any_name(tmp_path, name, write):
+    digits = read_digits(write(tmp_path/name))
+    assert (digits.kind, digits.name) == ('folder', name)
+
+def test_mnist_is_known_by_its_bytes(tiny_mnist, tree):
+    assert (read_digits(tiny_mnist).kind, read_digits(tiny_mnist).name) == ('mnist', 'idx')
+    assert (read_digits(tree).kind, read_digits(tree).name) == ('mnist', 'tree')
+
+@pytest.mark.skipif('DIGITLAB_MNIST' not in os.environ, reason='needs MNIST')
+def test_the_real_one(monkeypatch, real=os.environ.get('DIGITLAB_MNIST')):
+    monkeypatch.setenv('DIGITLAB_MNIST', real)
+    digits = read_digits('mnist')
+    assert (digits.kind, digits.name) == ('mnist', 'mnist')
+    counts = [tuple(y.bincount().tolist()) for y in (digits.train_y, digits.test_y)]
+    assert counts == list(data.MNIST_COUNTS.values())
+
+def test_offline_digits(tmp_path):
     digits = read_digits('digits')
-    assert digits.source == 'digits' and digits.train_x.shape == (1437, 28, 28) and digits.test_x.shape == (360, 28, 28)
-    assert same(digits, read_digits('digits'))
-    assert len(list(find_digits('digits').glob('training/*/*.png'))) == 1437
-    assert repr(digits) == "Digits(source='digits', training=1,437, testing=360)"
-    from sklearn.datasets import load_digits
-    assert torch.equal(digits.test_x, resize_digits(torch.tensor(load_digits().images[1437:]/16).float()))  # 16 is the most ink that a pixel has there
+    assert (digits.kind, digits.name) == ('digits', 'digits')
+    assert digits.train_x.shape == (1437, 28, 28) and digits.test_x.shape == (360, 28, 28)
+    assert not (tmp_path/'cache').exists()
 
-def test_missing_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match='no-such.*nor a folder that exists'): read_digits(tmp_path/'no-such')
+@pytest.mark.parametrize('source', ['no-such', '', None, '~/no-such', 'x'*300])
+def test_a_source_that_is_nothing(source):
+    with pytest.raises(FileNotFoundError, match='neither auto, mnist nor digits.*exists'):
+        read_digits(source)
 
-def test_folder_without_images(tmp_path):
-    (tmp_path/'empty').mkdir()
-    with pytest.raises(FileNotFoundError, match='holds no digits: expected training'): read_digits(tmp_path/'empty')
+def test_an_empty_folder(tmp_path):
+    for read in (read_digits, find_digits):
+        with pytest.raises(FileNotFoundError, match='holds training/<digit>.*or IDX files'):
+            read(tmp_path)
 
-def test_named_mnist_missing(monkeypatch):
+@pytest.mark.parametrize('source', ['mnist', 'auto'])
+def test_what_digitlab_mnist_names(monkeypatch, idx, source):
     monkeypatch.setenv('DIGITLAB_MNIST', 'nowhere')
-    for source in ('mnist', 'auto'):
-        with pytest.raises(FileNotFoundError, match='DIGITLAB_MNIST names nowhere'): read_digits(source)
-
-def test_relative_mnist_counts_from_a_folder_above(monkeypatch, tmp_path, idx):
-    (tmp_path/'project'/'nbs').mkdir(parents=True)
-    monkeypatch.chdir(tmp_path/'project'/'nbs')
-    monkeypatch.setenv('DIGITLAB_MNIST', '../idx')
-    assert locate('mnist') == ('mnist', idx.resolve())
-
-def test_other_data_is_not_mnist(monkeypatch, idx):
+    with pytest.raises(FileNotFoundError, match="DIGITLAB_MNIST names 'nowhere'"):
+        read_digits(source)
     monkeypatch.setenv('DIGITLAB_MNIST', str(idx))
-    with pytest.raises(ValueError, match="isn't MNIST: its training images"): read_digits('mnist')
+    with pytest.raises(ValueError, match="idx isn't MNIST.*pass the folder itself"):
+        read_digits(source)
 
+def test_tilde_and_relative_paths(monkeypatch, tmp_path, tiny_mnist):
+    home, deep = tmp_path/'home', tmp_path/'project'/'nbs'/'appendix'
+    deep.mkdir(parents=True)
+    shutil.copytree(tiny_mnist, home/'mine')
+    shutil.copytree(tiny_mnist, tmp_path/'project'/'mine')
+    for here in (tmp_path/'project', deep.parent, deep):
+        monkeypatch.chdir(here)
+        for path, folder in {'~/mine': home/'mine', 'mine': tmp_path/'project'/'mine'}.items():
+            assert data._read(path)[1] == folder
+            monkeypatch.setenv('DIGITLAB_MNIST', path)
+            assert data._read('mnist')[1] == data._read('auto')[1] == folder
+            monkeypatch.setenv('DIGITLAB_CACHE', path)
+            assert data._cache_path() == folder
+    assert not list(tmp_path.rglob('~'))
 
-# trees of PNG files
+def test_half_a_tree_of_fastais(monkeypatch, tmp_path, capsys):
+    half = write_tree(tmp_path/'home'/'.fastai'/'data'/'mnist_png')
+    assert read_digits('auto').kind == 'digits'
+    assert f'Passed over {half}: {half} isn\'t MNIST, or not all of it' in capsys.readouterr().err
+    shutil.rmtree(half/'testing')
+    assert read_digits('auto').kind == 'digits'
+    assert f'Passed over {half}: {half}/testing/0 is missing' in capsys.readouterr().err
 
-def test_stray_files_are_passed_over(tree):
-    before = read_digits(tree)
-    for name in ('.DS_Store', 'Thumbs.db', 'notes.txt', '._7.png'): (tree/'training'/'3'/name).write_bytes(b'stray')
-    (tree/'testing'/'README').write_text('stray')
-    assert same(before, read_digits(tree))
-
-def test_missing_digit(tree):
-    shutil.rmtree(tree/'testing'/'4')
-    with pytest.raises(FileNotFoundError, match=r'testing/4 is missing'): read_digits(tree)
-
-def test_digit_without_images(tree):
-    for path in (tree/'testing'/'4').iterdir(): path.unlink()
-    with pytest.raises(FileNotFoundError, match=r'testing/4 holds no PNG'): read_digits(tree)
-
-@pytest.mark.parametrize('damage, message', [
-    (lambda p: p.write_bytes(b'text'), "can't be decoded"), (lambda p: p.write_bytes(b''), "can't be decoded"),
-    (lambda p: p.write_bytes(p.read_bytes()[:-30]), "can't be decoded"),
-    (lambda p: Image.new('RGB', (28, 28)).save(p), '28x28 in mode RGB; expected 28x28 grey'),
-    (lambda p: Image.new('L', (20, 28)).save(p), '20x28 in mode L; expected 28x28 grey')])
-def test_bad_png_is_named(tree, damage, message):
-    damage(tree/'training'/'7'/'17.png')
-    with pytest.raises(ValueError, match=f'17.png.*{message}'): read_digits(tree)
-
-def test_order_is_by_number(tree):
-    names = list_images(tree, 'training')[3][1]
-    assert names == ['3.png', '13.png', '23.png']
+def test_a_whole_tree_of_fastais(tmp_path, tiny_mnist):
+    whole = write_tree(tmp_path/'home'/'.fastai'/'data'/'mnist_png')
+    assert read_digits('auto').name == 'mnist' and find_digits('auto') == whole
 
 
 # IDX files
 
-def truncate(path): path.write_bytes(path.read_bytes()[:-1])
-def wrong_magic(path): path.write_bytes(b'\0\0\r' + path.read_bytes()[3:])
-def longer(path): path.write_bytes(path.read_bytes() + b'\0')
-def labels_beyond_nine(path): path.write_bytes(idx_bytes(np.full(30, 10, np.uint8)))
-def fewer(path): path.write_bytes(idx_bytes(some_digits(29)[1]))
+def test_folders_called_like_the_files(idx):
+    "Kaggle's archive has folders with dashes beside files with dots"
+    before = read_digits(idx)
+    for file in list(idx.iterdir()): file.rename(idx/file.name.replace('-idx', '.idx'))
+    for name in NAMES: (idx/name).mkdir()
+    assert same(before, read_digits(idx))
+
+def test_several_members(tmp_path):
+    images = some_digits(30)[0]
+    packed = idx_bytes(images)
+    (tmp_path/'x').write_bytes(b''.join(
+        gzip.compress(packed[i:i+9999]) for i in range(0, len(packed), 9999)))
+    assert (read_idx(tmp_path/'x') == images).all()
+
+def damage_truncate(path): path.write_bytes(path.read_bytes()[:-1])
+def damage_magic(path): path.write_bytes(b'\0\0\r' + path.read_bytes()[3:])
+def damage_longer(path): path.write_bytes(path.read_bytes() + b'\0')
+def damage_ten(path): path.write_bytes(idx_bytes(np.full(30, 10, np.uint8)))
+def damage_fewer(path): path.write_bytes(idx_bytes(some_digits(29)[1]))
 
 @pytest.mark.parametrize('damage, message', [
-    (truncate, 'announces 30 bytes and holds 29'), (wrong_magic, 'starts with 00 00 0d 01'), (longer, 'holds more'),
-    (labels_beyond_nine, 'labels from 0 to 9'), (fewer, '30 images.*29 labels'), (os.unlink, 'no IDX file of training labels')])
-def test_bad_idx(idx, damage, message):
-    damage(idx/IDX['training', 'labels'])
-    with pytest.raises((ValueError, FileNotFoundError), match=message): read_digits(idx)
+    (damage_truncate, 'announces 30 bytes and holds 29'), (damage_longer, 'holds more'),
+    (damage_magic, '00 00 0d 01'), (damage_ten, 'labels from 0 to 9'),
+    (damage_fewer, 'each of 30 images'),
+    (os.unlink, 'has no train-labels-idx1-ubyte'), (lambda path: path.write_bytes(b''), 'begin')])
+def test_bad_idx_is_named(idx, damage, message):
+    damage(idx/'train-labels-idx1-ubyte')
+    with pytest.raises((ValueError, FileNotFoundError), match='train-labels-idx1-ubyte') as error:
+        read_digits(idx)
+    assert message.replace('each of', 'one for each of') in str(error.value)
 
-def test_truncated_gzip(idx):
-    truncate(idx/(IDX['training', 'images'] + '.gz'))
-    with pytest.raises(ValueError, match='train-images.*get it again'): read_digits(idx)
+def test_absurd_headers_take_no_memory(tmp_path):
+    head = bytes([0, 0, 8, 3]) + struct.pack('>3I', 2**32 - 1, 28, 28)
+    for content in (head, gzip.compress(head), head[:4] + struct.pack('>3I', 10**6, 28, 28)):
+        (tmp_path/'claim').write_bytes(content)
+        with pytest.raises(ValueError, match='claim.*announces .* bytes and holds 0'):
+            read_idx(tmp_path/'claim')
+    (tmp_path/'bomb').write_bytes(gzip.compress(idx_bytes(some_digits(2)[0]) + bytes(10**8), 1))
+    with pytest.raises(ValueError, match='bomb.*holds more'): read_idx(tmp_path/'bomb')
 
-def test_gzip_that_swells(tmp_path):
-    (tmp_path/'bomb').write_bytes(gzip.compress(idx_bytes(some_digits(2)[0]) + bytes(10**7)))
-    with pytest.raises(ValueError, match='holds more'): read_idx(tmp_path/'bomb')
-    (tmp_path/'claim').write_bytes(bytes([0, 0, 8, 3]) + b'\xff\xff\xff\xff\0\0\0\x1c\0\0\0\x1c')
-    with pytest.raises(ValueError, match='announces 4,294,967,295 items'): read_idx(tmp_path/'claim')
+@pytest.fixture(scope='module')
+def place(tmp_path_factory): return tmp_path_factory.mktemp('properties')
+
+@holds(max_examples=100)
+@given(seeds, st.integers(0, 40), st.lists(st.integers(1, 9), max_size=3).map(tuple), st.booleans())
+@example(0, 0, (28, 28), True)
+def test_idx_round_trip(place, seed, n, shape, zipped):
+    array = np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
+    (place/'idx').write_bytes((gzip.compress if zipped else bytes)(idx_bytes(array)))
+    found = read_idx(place/'idx', shape)
+    assert found.shape == array.shape and (found == array).all() and found.flags.writeable
+
+@holds(max_examples=100)
+@given(seeds, st.integers(1, 20), st.booleans(), st.integers(1, 100))
+def test_idx_cut_short(place, seed, n, zipped, back):
+    packed = idx_bytes(np.random.default_rng(seed).integers(0, 256, (n, 5), np.uint8))
+    if zipped: packed = gzip.compress(packed)
+    assume(back <= len(packed))
+    (place/'idx').write_bytes(packed[:-back])
+    with pytest.raises(ValueError, match='idx'): read_idx(place/'idx', (5,))
+
+@holds(max_examples=200)
+@given(st.integers(0, 10**6))
+def test_a_flipped_bit_in_a_gzipped_idx(place, bit):
+    array = some_digits(1)[0]
+    packed = bytearray(gzip.compress(idx_bytes(array)))
+    packed[bit//8 % len(packed)] ^= 1 << bit % 8
+    (place/'idx').write_bytes(packed)
+    try: assert (read_idx(place/'idx') == array).all()  # such as a bit of gzip's own date
+    except ValueError as e: assert 'get a new copy' in str(e)
 
 
-# the cache
+# trees of PNG images
 
-def cache_file(tmp_path): return next((tmp_path/'cache').glob('*.safetensors'))
-
-def test_damaged_cache_is_rebuilt(idx, tmp_path):
-    digits = read_digits(idx)
-    sound = cache_file(tmp_path).read_bytes()
-    rng = np.random.default_rng(0)
-    damaged = [b'', sound[:100], sound[:-1], sound.replace(b'"stamp":"', b'"stamp":"0')]
-    for at in rng.integers(0, len(sound), 100):
-        flipped = bytearray(sound)
-        flipped[at] ^= 1 << rng.integers(8)
-        damaged.append(bytes(flipped))
-    for content in damaged:
-        cache_file(tmp_path).write_bytes(content)
-        assert same(digits, read_digits(idx))
-
-def test_second_read_decodes_nothing(idx, monkeypatch):
-    first = read_digits(idx)
-    monkeypatch.setattr(data, '_decode', None)
-    assert same(first, read_digits(idx))
-
-def test_changed_tree_is_read_anew(tree):
+def test_stray_files_are_passed_over(tree):
     before = read_digits(tree)
-    Image.new('L', (28, 28), 9).save(tree/'training'/'3'/'3.png')
-    assert read_digits(tree).train_x[3].unique().tolist() == [9]
-    Image.new('L', (28, 28), 8).save(tree/'training'/'3'/'1000.png')
-    assert len(read_digits(tree).train_y) == len(before.train_y) + 1
+    for name in ('.DS_Store', 'Thumbs.db', 'notes.txt', '._7.png'):
+        (tree/'training'/'3'/name).write_bytes(b'x')
+    (tree/'training'/'10').mkdir()
+    assert same(before, read_digits(tree))
 
-def test_damaged_tree_is_rebuilt(idx):
-    tree = find_digits(idx)
-    (tree/'training'/'3'/'3.png').unlink()
+def test_order_is_by_number(tree):
+    (tree/'training'/'3'/'3.png').rename(tree/'training'/'3'/'last.PNG')
+    names = [path.name for _, digit, path in data._list_pngs(tree/'training') if digit == 3]
+    assert names == ['13.png', '23.png', 'last.PNG']
+
+def test_a_digit_without_images(tree):
+    for path in (tree/'testing'/'4').iterdir(): path.unlink()
+    with pytest.raises(FileNotFoundError, match='testing/4 is missing or has no PNG'):
+        read_digits(tree)
+
+@pytest.mark.parametrize('damage, message', [
+    (lambda p: p.write_bytes(b'text'), "can't be read"),
+    (lambda p: p.write_bytes(b''), "can't be read"),
+    (lambda p: p.write_bytes(p.read_bytes()[:-30]), "can't be read"),
+    (lambda p: Image.new('RGB', (28, 28)).save(p), r'\(28, 28\) in mode RGB; expected'),
+    (lambda p: Image.new('L', (20, 28)).save(p), r'\(20, 28\) in mode L; expected')])
+def test_a_bad_png_is_named(tree, damage, message):
+    damage(tree/'training'/'7'/'17.png')
+    with pytest.raises(ValueError, match=f'17.png.*{message}'): read_digits(tree)
+
+def test_no_flipped_bit_of_a_png_gives_other_pixels(tmp_path):
+    path, image = tmp_path/'x.png', resize_digits(torch.eye(8)[None])[0].numpy()
+    Image.fromarray(image).save(path)
+    png = path.read_bytes()
+    for bit in range(0, 8*len(png), 3):
+        flipped = bytearray(png)
+        flipped[bit//8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        try: assert data._read_png(path) == image.tobytes()
+        except ValueError as e: assert 'x.png' in str(e)
+
+def test_an_overwritten_image_of_a_large_tree(tmp_path):
+    "Nothing decoded is kept, so nothing can be out of date"
+    Image.new('L', (28, 28), 9).save(tmp_path/'9.png')
+    for part, digit in ((part, str(digit)) for part in data.MNIST_COUNTS for digit in range(10)):
+        (tmp_path/'t'/part/digit).mkdir(parents=True)
+        for n in range(1000): os.link(tmp_path/'9.png', tmp_path/'t'/part/digit/f'{n}.png')
+    own = tmp_path/'t'/'training'/'5'/'5.png'
+    own.unlink()
+    for gray in (100, 200):
+        with open(own, 'wb') as file: Image.new('L', (28, 28), gray).save(file, 'PNG')
+        x, y = read_digits(tmp_path/'t')[:2]
+        assert len(y) == 10_000 and x[y == 5][5].unique().tolist() == [gray]
+
+SCRIPT = '''
+import multiprocessing, sys
+multiprocessing.set_start_method('spawn')
+from digitlab.data import read_digits
+unneeded = {'fastai', 'matplotlib', 'pandas', 'sklearn'} & set(sys.modules)
+print(read_digits(sys.argv[1]), sorted(unneeded))
+'''
+
+def test_a_script_without_main_guard(tmp_path):
+    "Where processes are spawned each would run the script again; only what is needed is imported"
+    (tmp_path/'script.py').write_text(SCRIPT)
+    done = subprocess.run([sys.executable, tmp_path/'script.py', write_tree(tmp_path/'big', 1500)],
+                          capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("Digits('big', training=1,500, testing=1,500) []\n", '')
+
+
+# resizing
+
+def test_on_another_device():
+    assert resize_digits(torch.rand(3, 8, 9, device='meta')).shape == (3, 28, 28)
+
+def test_bytes_and_floats_give_the_same():
+    images = torch.tensor(some_digits(5)[0])
+    assert torch.equal(resize_digits(images), resize_digits(images.double()/255))
+
+def test_blank_images_stay_blank():
+    images = torch.zeros(2, 8, 8)
+    images[1, 3:5, 3:5] = 1
+    out = resize_digits(images)
+    assert out[0].max() == 0 and out[1].max() == 255
+    assert resize_digits(images[:0]).shape == (0, 28, 28)
+
+@holds(max_examples=50)
+@given(seeds, st.integers(1, 4), st.integers(2, 60), st.integers(2, 60))
+def test_the_center_of_mass_comes_to_the_middle(seed, n, height, width):
+    ink = np.zeros((n, height + 2, width + 2), np.float32)
+    ink[:, 1:-1, 1:-1] = np.random.default_rng(seed).random((n, height, width)) > .5
+    ink[:, 1, 1] = ink[:, -2, -2] = 1  # so that the box is that of all
+    out = resize_digits(torch.tensor(ink))
+    assert out.shape == (n, 28, 28) and out.dtype == torch.uint8 and (out.amax((1, 2)) > 0).all()
+    if height == width >= 10:
+        mass, at = out.double(), torch.arange(28)
+        assert ((mass.sum(1)*at).sum(1)/mass.sum((1, 2)) - 13.5).abs().max() < 1.5
+
+
+# writing
+
+def test_atomic_write(tmp_path):
+    path = tmp_path/'deep'/'note.txt'
+    for text in ('first', 'second'):
+        with atomic_write(path) as part:
+            part.write_text(text)
+            assert part.suffix == '.txt' and not path.exists() or path.read_text() == 'first'
+        assert path.read_text() == text
+    with atomic_write(tmp_path/'folder') as part: part.mkdir()
+    assert sorted(os.listdir(tmp_path)) == ['deep', 'folder']
+    assert os.listdir(path.parent) == ['note.txt']
+
+def test_a_failed_write_changes_nothing(tmp_path):
+    "A disk that is full in the middle; and what others left behind isn't ours to remove"
+    others = tmp_path/'.part-thesis'/'chapter1'
+    others.mkdir(parents=True)
+    os.utime(others.parent, (0, 0))
+    (tmp_path/'note.txt').write_text('old')
+    with pytest.raises(OSError, match='No space left'), atomic_write(tmp_path/'note.txt') as part:
+        part.write_text('half')
+        raise OSError(28, 'No space left on device')
+    assert sorted(os.listdir(tmp_path)) == ['.part-thesis', 'note.txt'] and others.is_dir()
+    assert (tmp_path/'note.txt').read_text() == 'old'
+
+@pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
+def test_killed_while_writing(tmp_path):
+    "There is the old or the new, never half"
+    path = tmp_path/'note.txt'
+    path.write_text('old')
+    if not (child := os.fork()):
+        with atomic_write(path) as part:
+            part.write_text('half')
+            os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitpid(child, 0)[1] == signal.SIGKILL and path.read_text() == 'old'
+    with atomic_write(path) as part: part.write_text('new')
+    assert path.read_text() == 'new'
+
+def test_find_digits_writes_once(idx, tree):
+    found = find_digits(idx)
+    assert same(read_digits(found), read_digits(idx)) and find_digits(tree) == tree
+    written = os.stat(found).st_ino
+    assert find_digits(idx) == found and os.stat(found).st_ino == written
+    (found/'training'/'3'/'3.png').unlink()
     assert (find_digits(idx)/'training'/'3'/'3.png').exists()
 
-def test_unwritable_cache(idx, tmp_path, monkeypatch):
-    (tmp_path/'file').write_text('')
-    monkeypatch.setenv('DIGITLAB_CACHE', str(tmp_path/'file'/'cache'))
-    with pytest.warns(UserWarning, match="can't be written") as warned: first = read_digits(idx)
-    assert len({str(w.message) for w in warned}) == 1
-    with pytest.warns(UserWarning): assert same(first, read_digits(idx)) and find_digits(idx).is_dir()
+def test_find_digits_follows_the_source(idx):
+    before = find_digits(idx)
+    (idx/'train-labels-idx1-ubyte').write_bytes(idx_bytes(some_digits()[1][::-1].copy()))
+    after = find_digits(idx)
+    assert after != before and same(read_digits(after), read_digits(idx))
 
-def test_unwritable_cache_is_said_once(idx, tmp_path):
-    (tmp_path/'file').write_text('')
-    code = f'from digitlab.data import read_digits, find_digits; [read_digits({str(idx)!r}) for _ in range(3)]; find_digits({str(idx)!r})'
-    ran = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, env=os.environ | {'DIGITLAB_CACHE': str(tmp_path/'file'/'cache')})
-    assert ran.returncode == 0 and ran.stderr.count('UserWarning') == 1, ran.stderr
+def test_find_digits_when_another_is_quicker(idx, monkeypatch):
+    write = data._write_tree
+    def both(digits, folder):
+        write(digits, folder)
+        write(digits, data._writable(data._cache_path())/f'{folder.name}')
+    monkeypatch.setattr(data, '_write_tree', both)
+    assert same(read_digits(find_digits(idx)), read_digits(idx))
+
+def test_find_digits_on_a_full_disk(idx, tmp_path, monkeypatch):
+    def full(item): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(data, '_write_png', full)
+    with pytest.raises(OSError, match='No space left'): find_digits(idx)
+    assert os.listdir(tmp_path/'cache') == []
 
 
-PREPARE = 'import sys; from digitlab.data import *; d = read_digits(sys.argv[1]); t = find_digits(sys.argv[1]); print(d.train_x.sum().item(), len(list(t.glob("*/*/*.png"))))'
+# no home, or none that can be written to
 
-def test_processes_at_once(tmp_path):
-    runs = [subprocess.Popen([sys.executable, '-c', PREPARE, 'digits'], stdout=subprocess.PIPE, text=True) for _ in range(3)]
-    assert len({run.communicate()[0] for run in runs}) == 1 and all(run.returncode == 0 for run in runs)
-    assert not list((tmp_path/'cache').glob('.part-*'))
+@pytest.mark.parametrize('cache', [None, '~/cache', '/dev/null/cache'])
+@pytest.mark.parametrize('home', [None, '/dev/null', '/proc/nowhere'])
+def test_without_a_home(idx, tmp_path, monkeypatch, capsys, home, cache):
+    "An unknown user, or a disk that can only be read: it works, and says so once"
+    import pwd
+    def unknown(uid): raise KeyError(uid)
+    monkeypatch.setattr(pwd, 'getpwuid', unknown)
+    monkeypatch.chdir(tmp_path)
+    for name, value in (('HOME', home), ('DIGITLAB_CACHE', cache)):
+        monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name)
+    for _ in range(2):
+        assert read_digits('auto').kind == 'digits'
+        assert same(read_digits(idx), read_digits(find_digits(idx)))
+    assert capsys.readouterr().err.count('nothing is kept. Set DIGITLAB_CACHE') == 1
+    assert os.listdir(tmp_path) == ['idx']
 
-def test_killed_while_preparing(tmp_path):
-    expected = subprocess.run([sys.executable, '-c', PREPARE, 'digits'], stdout=subprocess.PIPE, text=True).stdout
-    shutil.rmtree(tmp_path/'cache')
-    for delay in (0, .05, .1, .2, .4):
-        run = subprocess.Popen([sys.executable, '-c', PREPARE, 'digits'], stdout=subprocess.DEVNULL)
-        while run.poll() is None and not (tmp_path/'cache').exists(): time.sleep(.005)
-        time.sleep(delay)
-        run.kill(); run.wait()
-    assert subprocess.run([sys.executable, '-c', PREPARE, 'digits'], stdout=subprocess.PIPE, text=True).stdout == expected
+def test_without_a_home_but_with_a_cache(idx, tmp_path, monkeypatch, capsys):
+    monkeypatch.delenv('HOME')
+    assert find_digits(idx).parent == tmp_path/'cache' and capsys.readouterr().err == ''
 
-def test_old_leftovers_are_swept(idx, tmp_path):
-    left = tmp_path/'cache'/'.part-left'
-    left.mkdir(parents=True)
-    os.utime(left, (0, 0))
-    read_digits(idx)
-    assert not left.exists()
+def test_a_copy_in_a_cache_that_can_only_be_read(tmp_path, monkeypatch, tiny_mnist, capsys):
+    shutil.copytree(tiny_mnist, tmp_path/'cache'/'mnist')
+    monkeypatch.setattr(data, '_writable', None)
+    assert read_digits('auto').kind == 'mnist' and capsys.readouterr().err == ''
 
-@pytest.mark.parametrize('seconds, stays', [(3500, True), (3700, False)])
-def test_leftovers_get_an_hour(tmp_path, seconds, stays):
-    "For another process may still be writing there"
-    left = tmp_path/'.part-left'
-    left.mkdir()
-    os.utime(left, (time.time() - seconds,)*2)
-    with write_aside(tmp_path/'file') as part: part.write_text('whole')
-    assert left.exists() == stays and (tmp_path/'file').read_text() == 'whole'
 
-def test_two_give_the_same_name(tmp_path, monkeypatch):
-    "The other process is quicker by a moment: the folder is there when ours shall get its name"
-    def refused(source, to):
-        monkeypatch.undo()
-        to.mkdir()
-        (to/'theirs').touch()
-        raise OSError(39, 'Directory not empty')
-    monkeypatch.setattr(os, 'replace', refused)
-    with write_aside(tmp_path/'tree') as part:
-        part.mkdir()
-        (part/'ours').touch()
-    assert os.listdir(tmp_path) == ['tree'] and os.listdir(tmp_path/'tree') == ['ours']
+# progress
 
-def test_name_that_can_not_be_given(tmp_path, monkeypatch):
-    def refused(source, to): raise OSError(13, 'Permission denied')
-    monkeypatch.setattr(os, 'replace', refused)
-    with pytest.raises(OSError, match='Permission denied'), write_aside(tmp_path/'file') as part: part.write_text('whole')
-    assert os.listdir(tmp_path) == []
+def run_bar():
+    with data._Bar(100, 'reading') as bar:
+        if not bar.disable: bar.start_t, bar.last_print_t = bar.start_t - 2, bar.last_print_t - 2
+        bar.update(50)
+        bar.reset()  # as pooch does
+
+@pytest.mark.parametrize('disabled', [False, True])
+def test_the_bar_in_a_notebook(monkeypatch, capsys, disabled):
+    "It shows something after a second, and an empty line is all that is left"
+    shown = []
+    class Output:
+        def update(self, line, raw): shown.append(line)
+    def display(line, raw, display_id): shown.append(line); return Output()
+    monkeypatch.setattr('IPython.display.display', display)
+    monkeypatch.setitem(sys.modules, 'ipykernel', sys)
+    monkeypatch.setenv('TQDM_DISABLE', '1' if disabled else '')
+    run_bar()
+    texts = [line['text/plain'] for line in shown]
+    assert capsys.readouterr().err == ''
+    if disabled: assert texts == []
+    else: assert texts[0].startswith('reading:  50%') and texts[-1] == ''
+
+def test_no_bar_in_a_log(monkeypatch, capsys):
+    monkeypatch.delenv('TQDM_DISABLE', raising=False)
+    monkeypatch.delitem(sys.modules, 'ipykernel', raising=False)
+    run_bar()
+    assert capsys.readouterr().err == ''
 
 
 # the network
 
 @pytest.fixture
-def server():
-    "Serves `server.reply(handler)` on the loopback"
+def server(tiny_mnist):
+    "Serves the tiny MNIST on the loopback, unless `server.reply(handler)` does something else"
     class Handler(http.server.BaseHTTPRequestHandler):
-        def do_GET(self): server.reply(self)
+        def do_GET(self):
+            server.asked.append(self.path)
+            server.reply(self)
         do_HEAD = do_GET
         def log_message(self, *args): pass
+    def reply(handler):
+        name = Path(handler.path).name
+        file = next(f for f in tiny_mnist.iterdir() if f.name in (name, name[:-3]))
+        send(handler, file.read_bytes() if file.suffix else gzip.compress(file.read_bytes()))
     server = http.server.ThreadingHTTPServer(('127.0.0.1', 0), Handler)
-    server.url = f'http://127.0.0.1:{server.server_port}/mnist.tgz'
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    server.asked, server.reply, server.sound = [], reply, reply
+    server.url = f'http://127.0.0.1:{server.server_port}/'
+    threading.Thread(target=partial(server.serve_forever, .02), daemon=True).start()
     yield server
     server.shutdown()
 
-def sends(content, announced=None):
+def send(handler, content, announced=None):
+    handler.send_response(200)
+    handler.send_header('Content-Length', str(announced or len(content)))
+    handler.end_headers()
+    if handler.command == 'GET': handler.wfile.write(content)
+
+def test_fetched_once(server, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(data, 'fetch_mnist', partial(fetch_mnist, (server.url,)))
+    digits = read_digits('auto')
+    assert digits.kind == 'mnist' and len(server.asked) == 8
+    assert same(digits, read_digits('mnist')) and len(server.asked) == 8
+    assert sorted(os.listdir(tmp_path/'cache'/'mnist')) == sorted(f'{name}.gz' for name in NAMES)
+    assert capsys.readouterr().err == ''
+
+def test_any_gzip_of_the_same_bytes_will_do(server):
+    sound = server.reply
     def reply(handler):
-        handler.send_response(200)
-        handler.send_header('Content-Length', str(announced or len(content)))
-        handler.end_headers()
-        if handler.command == 'GET': handler.wfile.write(content)
-    return reply
+        handler.wfile, out = io.BytesIO(), handler.wfile
+        sound(handler)
+        content = handler.wfile.getvalue().partition(b'\r\n\r\n')[2]
+        handler.wfile = out
+        handler._headers_buffer = []
+        send(handler, gzip.compress(gzip.decompress(content), 9) if content else b'')
+    server.reply = reply
+    assert fetch_mnist((server.url,)).is_dir()
 
-def archive(*members):
-    packed = io.BytesIO()
-    with tarfile.open(fileobj=packed, mode='w:gz') as tar:
-        for name, content, kind in members:
-            info = tarfile.TarInfo(name)
-            info.size, info.type, info.linkname = len(content), kind, '/etc/passwd'
-            tar.addfile(info, io.BytesIO(content))
-    return packed.getvalue()
+BROKEN = {
+    'forbidden': lambda h: h.send_error(403),
+    'another page': lambda h: send(h, b'<html>Please log in</html>'),
+    'other digits': lambda h: send(h, gzip.compress(idx_bytes(some_digits(30, 5)[0]))),
+    'breaks off': lambda h: send(h, gzip.compress(idx_bytes(some_digits()[0]))[:999], 20_000),
+    'a flipped bit': lambda h: send(h, gzip.compress(
+        idx_bytes(some_digits()[0] ^ (np.arange(28) == 3)))),
+    'stalls at once': lambda h: time.sleep(2),
+    'stalls later': lambda h: (send(h, b'\x1f\x8b', 999), h.wfile.flush(), time.sleep(2)),
+    'closes': lambda h: h.connection.close()}
 
-PNG = io.BytesIO()
-Image.new('L', (28, 28)).save(PNG, 'png')
-MEMBERS = [(f'mnist_png/{part}/{d}/{d}.png', PNG.getvalue(), tarfile.REGTYPE) for part in ('training', 'testing') for d in range(10)]
-OTHER = archive(*MEMBERS)
-LARGE = archive(*MEMBERS, ('mnist_png/training/1/2.png', bytes(2**16 + 1), tarfile.REGTYPE))  # would be no PNG, if it were unpacked
-CLIMBS = archive(('../../training/../../climbed.png', PNG.getvalue(), tarfile.REGTYPE), ('mnist_png/training/1/../../../../1.png', PNG.getvalue(), tarfile.REGTYPE))
-LINK = archive(('mnist_png/training/1/1.png', b'', tarfile.SYMTYPE))
-LONG = tarfile.TarInfo('mnist_png/long')
-LONG.size = 2**28
-BOMB = gzip.compress(LONG.tobuf()) + gzip.compress(bytes(2**24))*17  # 272 MiB from a few KB
+@pytest.mark.parametrize('fault', BROKEN)
+def test_a_broken_server_and_then_a_sound_one(server, tmp_path, fault):
+    "The error names address and remedies, nothing wrong is kept, and the next address is tried"
+    def reply(handler): (BROKEN[fault] if '/broken/' in handler.path else server.sound)(handler)
+    server.reply, broken = reply, f'{server.url}broken/'
+    with pytest.raises(ConnectionError, match=f"{broken}: .*DIGITLAB_MNIST.*source='digits'"):
+        fetch_mnist((broken,), timeout=.4)
+    assert not list((tmp_path/'cache').rglob('*.*'))
+    assert fetch_mnist((broken, server.url), timeout=.4) == tmp_path/'cache'/'mnist'
 
-def test_named_refusal(server, tmp_path):
-    server.reply = lambda handler: handler.send_error(403)
-    with pytest.raises(ConnectionError, match=rf"{server.url}: .*403.*DIGITLAB_MNIST name a folder.*source='digits'"): fetch_mnist(server.url)
+def test_a_damaged_copy_is_fetched_again(server, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(data, 'fetch_mnist', partial(fetch_mnist, (server.url, server.url)))
+    before = read_digits('mnist')
+    damage_truncate(tmp_path/'cache'/'mnist'/f'{NAMES[2]}.gz')
+    assert same(before, read_digits('mnist')) and len(server.asked) == 10
+    assert 'Passed over' in capsys.readouterr().err
 
-@pytest.mark.parametrize('content, announced, reason', [
-    (OTHER, None, "isn't MNIST"), (OTHER[:len(OTHER)//2], len(OTHER), ''), (b'not an archive', None, ''), (CLIMBS, None, 'missing'), (LINK, None, 'missing'),
-    (LARGE, None, "isn't MNIST"), (BOMB, None, 'more than 256 MiB')], ids=['other data', 'broken off', 'no archive', 'climbs out', 'link', 'large member', 'bomb'])
-def test_bad_download_leaves_nothing(server, tmp_path, content, announced, reason):
-    server.reply = sends(content, announced)
-    before = {p for p in tmp_path.rglob('*')}
-    with pytest.raises(ConnectionError, match=f"can't be had from {re.escape(server.url)}: .*{reason}"): fetch_mnist(server.url, timeout=2)
-    assert {p for p in tmp_path.rglob('*')} - before <= {tmp_path/'cache'}
-
-def test_a_stream_gives_so_much_and_no_more():
-    stream = data._AtMost(io.BytesIO(bytes(11)), 10)
-    assert len(stream.read(6)) == 6 and len(stream.read(4)) == 4
-    with pytest.raises(ValueError, match='more than'): stream.read(1)
-
-def test_stalled_download(server):
-    server.reply = lambda handler: time.sleep(3)
+def test_auto_without_network(monkeypatch, capsys):
+    "Nothing listens on the first address, and the name of the second isn't found for a minute"
+    def head(self, url, *args, **kwargs):
+        if 'slow' in url: time.sleep(60)
+        return sound(self, url, *args, **kwargs)
+    sound = data.pooch.HTTPDownloader.__call__
+    monkeypatch.setattr(data.pooch.HTTPDownloader, '__call__', head)
+    monkeypatch.setattr(data, 'fetch_mnist', partial(
+        fetch_mnist, ('http://127.0.0.1:9/', 'http://slow/'), .5))
     start = time.time()
-    with pytest.raises(ConnectionError, match='timed out'): fetch_mnist(server.url, timeout=.5)
-    assert time.time() - start < 3
+    assert read_digits('auto').kind == 'digits' and time.time() - start < 10
+    assert capsys.readouterr().err.count("These are scikit-learn's 1,797 digits") == 1
+    with pytest.raises(ConnectionError, match='no answer'): read_digits('mnist')
 
-def test_download_that_is_mnist(server, monkeypatch, idx):
-    "The whole way of a good archive, with the fingerprints of the archive's own digits in place of MNIST's"
-    import hashlib
-    images, labels = some_digits()
-    sums = {(part, what): hashlib.sha256(idx_bytes(a)).hexdigest() for part in data.MNIST_COUNTS for what, a in (('images', images), ('labels', labels))}
-    monkeypatch.setattr(data, 'MNIST_SHA256', sums)
-    packed, tree = io.BytesIO(), find_digits(idx)
-    with tarfile.open(fileobj=packed, mode='w:gz') as tar: tar.add(tree, 'mnist_png')
-    server.reply = sends(packed.getvalue())
-    monkeypatch.setattr(data, 'MNIST_URL', server.url)
-    assert data._answers(server.url)
-    found = fetch_mnist(server.url)
-    assert found.name == 'mnist_png' and locate('auto') == ('mnist', found)
-    assert read_digits('auto').source == 'mnist' and same(read_digits('auto'), read_digits(idx))
-
-def test_auto_without_network(server, monkeypatch, capsys):
-    asked = []
-    server.reply = lambda handler: (asked.append(1), handler.send_error(503))
-    monkeypatch.setattr(data, 'MNIST_URL', server.url)
-    assert read_digits('auto').source == read_digits('auto').source == 'digits'
-    assert len(asked) == 1  # remembered
-    assert capsys.readouterr().err.count("MNIST isn't at hand") == 2
-    with pytest.raises(ConnectionError): read_digits('auto' and 'mnist')
-
-def test_auto_decides_in_time(server, monkeypatch):
-    server.reply = lambda handler: time.sleep(30)
-    monkeypatch.setattr(data, 'MNIST_URL', server.url)
-    start = time.time()
-    assert locate('auto') == ('digits', None)
-    assert time.time() - start < 15
-
-def test_import_is_light():
-    code = 'import sys, time; t = time.perf_counter(); import digitlab; print(time.perf_counter() - t < .1, "torch" in sys.modules)'
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == 'True False\n'
-    code = 'import sys, digitlab.data; print([m for m in ("fastai", "matplotlib", "pandas", "sklearn") if m in sys.modules])'
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '[]\n'
-
-
-# records
-
-def test_record_keeps_what_the_report_needs(monkeypatch):
-    import pandas as pd
-    shown = []
-    monkeypatch.setattr('IPython.display.display', lambda data, raw: shown.append(data))
-    record('epochs', 3)
-    record('time', 1.5, unit='s', varies=True)
-    record('table', pd.DataFrame({'images': [5, 6]}).rename_axis('digit'))
-    assert [data['text/plain'] for data in shown[:2]] == ['epochs: 3', 'time: 1.5000 s']
-    kept = [data['application/vnd.digitlab.result+json'] for data in shown]
-    assert kept[1] == dict(name='time', value=1.5, unit='s', varies=True)
-    assert kept[2]['value'] == dict(columns=['digit', 'images'], data=[[0, 5], [1, 6]])
+@pytest.mark.skipif('fork' not in multiprocessing.get_all_start_methods(), reason='needs fork')
+def test_processes_at_once(server, idx, tmp_path):
+    "They fetch and write the same, and none takes away what another reads"
+    def work():
+        try: ok = same(read_digits(find_digits(fetch_mnist((server.url,)))), read_digits(idx))
+        finally: os._exit(not ok)
+    children = []
+    for _ in range(4):
+        if not (child := os.fork()): work()
+        children.append(child)
+    assert [os.waitpid(child, 0)[1] for child in children] == [0]*4
+    assert not [name for name in os.listdir(tmp_path/'cache') if name.startswith('.')]

@@ -1,5 +1,5 @@
 "What holds for every input, tried on inputs that hypothesis thinks up; nearly the same ones at each run"
-import gzip, math, struct
+import math
 from functools import partial
 
 import numpy as np
@@ -11,7 +11,6 @@ from PIL import Image
 
 from digitlab.baseline import PixelBaseline, class_accuracy, confusion_matrix, mae, mse, rmse
 from digitlab.compare import wilson_interval
-from digitlab.data import idx_bytes, read_idx, read_pngs, resize_digits
 from digitlab.learner import Batches, PlainSGD, digit_accuracy, mnist_loss
 from digitlab.mlp import digit_cross_entropy, sigmoid_mse, softmax_mse
 from digitlab.predict import read_image
@@ -176,40 +175,6 @@ def test_interval_grows_and_shrinks_as_it_should(answer, z):
     assert surer[1] - surer[0] < high - low
 
 
-# files
-
-@pytest.fixture(scope='module')
-def folder(tmp_path_factory): return tmp_path_factory.mktemp('properties')
-
-@holds(max_examples=150)
-@given(seeds, st.integers(0, 40), st.lists(st.integers(1, 9), max_size=3).map(tuple), st.sampled_from(['plain', 'gz', 'gz9']))
-@example(0, 0, (28, 28), 'gz')
-@example(0, 5, (), 'plain')
-def test_idx_round_trip(folder, seed, n, shape, form):
-    array = np.random.default_rng(seed).integers(0, 256, (n, *shape), np.uint8)
-    packed = b'\0\0\x08' + bytes([1 + len(shape)]) + b''.join(struct.pack('>I', k) for k in (n, *shape)) + array.tobytes()
-    assert idx_bytes(array) == packed
-    (folder/'idx').write_bytes({'plain': bytes, 'gz': partial(gzip.compress, compresslevel=1), 'gz9': gzip.compress}[form](packed))
-    got = read_idx(folder/'idx', shape)
-    assert got.dtype == np.uint8 and got.shape == array.shape and (got == array).all() and got.flags.writeable
-
-@holds(max_examples=100)
-@given(seeds, st.integers(1, 20), st.booleans(), st.integers(1, 100))
-def test_idx_cut_short_is_refused(folder, seed, n, zipped, back):
-    packed = idx_bytes(np.random.default_rng(seed).integers(0, 256, (n, 5), np.uint8))
-    if zipped: packed = gzip.compress(packed)
-    assume(back <= len(packed))
-    (folder/'idx').write_bytes(packed[:-back])
-    with pytest.raises(ValueError, match='idx'): read_idx(folder/'idx', (5,))
-
-@holds(max_examples=60)
-@given(seeds, st.integers(0, 9))
-def test_png_round_trip(folder, seed, level):
-    image = np.random.default_rng(seed).integers(0, 256, (28, 28), np.uint8)
-    Image.fromarray(image).save(folder/'a.png', compress_level=level)
-    assert (read_pngs([folder/'a.png'])[0] == image).all()
-
-
 # optimisers
 
 @holds(max_examples=60)
@@ -241,6 +206,9 @@ def test_descend_is_torchs(seed, shape, lr, steps):
 
 
 # pictures
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory): return tmp_path_factory.mktemp('properties')
 
 def bar(picture):
     "A bar of full ink, 0 to 1, with paper all around, as a stroke of a pen is: far thinner than the picture"
@@ -298,14 +266,3 @@ def test_a_blank_picture_is_refused(folder, width, height, grey, mode):
     as_mode(np.full((height, width), grey, np.uint8), mode).save(path)
     if mode == '1': assume(grey in (0, 255))  # other greys become a pattern of dots
     with pytest.raises(ValueError, match='shows no digit'): read_image(path)
-
-@holds(max_examples=60)
-@given(seeds, st.integers(1, 4), st.integers(2, 60), st.integers(2, 60))
-def test_resized_ink_is_centred(seed, n, height, width):
-    rng = np.random.default_rng(seed)
-    ink = np.zeros((n, height + 2, width + 2), np.float32)
-    ink[:, 1:-1, 1:-1] = rng.random((n, height, width)) > .5
-    ink[:, 1, 1] = ink[:, -2, -2] = 1  # so that the box is that of all
-    out = resize_digits(torch.tensor(ink))
-    assert out.shape == (n, 28, 28) and out.dtype == torch.uint8
-    assert math.isfinite(out.float().mean()) and out.float().mean() > 0
