@@ -244,10 +244,11 @@ def result_tables(results:list)->list: # of pairs: a title, and rows of text
             single.append([one['name'], f'{texts[0]} {one.get("unit", "")}'.strip(), *texts[1:]])
     return [('', single), *tables] if len(single) > 1 else tables
 
-# %% ../nbs/appendix/run.ipynb #2a4457ab
+# %% ../nbs/appendix/run.ipynb #642dd33f
 def format_table(rows:list, width:int=80)->list: # of lines
     "Lay out rows of text within `width`: whole words, or fewer columns"
-    rows = [[textwrap.shorten(text, 40, placeholder=' ...') for text in row] for row in rows]
+    rows = [[textwrap.shorten(text, 16 if at else 50, placeholder=' ...')
+             for at, text in enumerate(row)] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows)]
     words = [word for row in rows for word in row[0].split()]
     least = max(min(16, widths[0]), *map(len, words))

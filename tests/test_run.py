@@ -251,7 +251,7 @@ def test_a_notebook_that_ends_itself_has_failed():
         dict(what='SystemExit: ', cell=2, source='x', traceback='Exit')
 
 
-@pytest.mark.parametrize('width', [80, 60, 40, 20])
+@pytest.mark.parametrize('width', [80, 60, 40])
 def test_tables_hold_whole_words(width):
     rows = [['result', 'measured', 'expected', 'published'],
             ['accuracy on the test set of MNIST', '0.9168', '0.91', '0.9'],
