@@ -12,9 +12,8 @@ settings = config['DEFAULT']
 
 class SourceDist(sdist):
     "Packs settings.ini too, without which nothing can be built"
-    def add_defaults(self):
-        super().add_defaults()
-        self.filelist.append('settings.ini')
+    def make_release_tree(self, base_dir, files):
+        super().make_release_tree(base_dir, [*files, 'settings.ini'])
 
 
 setup(
