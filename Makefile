@@ -22,7 +22,6 @@ $(foreach name,DIGITLAB_MNIST DIGITLAB_CACHE,$(if $($(name)),$(eval export $(nam
 unexport PYTHONOPTIMIZE
 # Two notebooks at once share the cores, and threads that wait by spinning would take the time from those that work.
 THREADS := $(shell python3 -c 'import os; print(max(1, os.cpu_count()//2))')
-COPIES := -Copy[0-9]*\.ipynb$$
 
 .PHONY: help install run full test lab refresh model prepare check hooks student docs browser bench clean
 
@@ -44,12 +43,13 @@ full: $(STAMP) ## the same at the published sizes
 	@digitlab run --full $(ARGS)
 test: $(STAMP) ## test every notebook, and what a notebook can't hold
 	@TQDM_DISABLE=1 OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$(THREADS) \
-	  nbdev_test --n-workers 2 --timing --skip-file-re '^[_.]|$(COPIES)'
+	  nbdev_test --n-workers 2 --timing --skip-file-re '^[_.]|-Copy[0-9]*\.ipynb$$'
 	@OMP_WAIT_POLICY=PASSIVE pytest $(ARGS)
 lab: $(STAMP) ## open the notebooks in JupyterLab
 	@cd nbs && jupyter lab $(ARGS)
 refresh: $(STAMP) ## run the notebooks at the published sizes on MNIST and keep their outputs in nbs/
 	@python dev/refresh.py $(ARGS)
+	@jupyter nbconvert --log-level ERROR --execute --inplace nbs/index.ipynb
 model: $(STAMP) ## train the small network that comes with the package, on MNIST
 	@python -c 'from digitlab.predict import make_model; make_model()'
 prepare: $(STAMP) ## write the modules and the README from the notebooks, and clean the notebooks
@@ -63,9 +63,9 @@ hooks: $(STAMP) ## in git: notebooks compared and merged by cells, and checked b
 student: $(STAMP) ## make the student's copy, with cells to fill in (folder student; ARGS="FOLDER --force")
 	@python dev/student.py $(ARGS)
 docs: $(STAMP) ## build the site (dev/site/_site/index.html) and test it; needs Python 3.11 or newer
-	@$(PIP) --editable '.[dev,docs]' && python dev/site/build.py && pytest dev/site/test_site.py
-browser: $(STAMP) ## run the notebooks in JupyterLab, driven by Chromium (set CHROMIUM, or `playwright install chromium`)
-	@$(PIP) --editable '.[dev,browser]' && pytest tests/browser/in_jupyterlab.py $(ARGS)
+	@$(PIP) --editable '.[dev,docs]' && python dev/site/build.py && pytest tests/test_site.py
+browser: docs ## drive JupyterLab and the site with Chromium (set CHROMIUM, or `playwright install chromium`)
+	@$(PIP) --editable '.[dev,docs,browser]' && DIGITLAB_SHOTS=runs/shots pytest tests/test_browser.py $(ARGS)
 bench: $(STAMP) ## measure speed, as ratios in one run
 	@OMP_WAIT_POLICY=ACTIVE python dev/bench.py $(ARGS)
 clean: ## remove .venv and what the targets made

@@ -16,7 +16,7 @@ MODULES = [m for m in ORDER if (ROOT/'digitlab'/f'{m}.py').exists()]
 # where a package isn't called as it is imported
 PACKAGES = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'IPython': 'ipython', 'traitlets': 'anywidget'}
 # `digitlab run` and lesson 7 say which extra they need
-EXTRA = {'run': {'papermill', 'jinja2', 'nbformat'}, 'compare': {'torchvision', 'fastai'}}
+EXTRA = {'run': {'papermill', 'jinja2', 'nbformat', 'psutil', 'yaml'}, 'compare': {'torchvision', 'fastai'}}
 
 each_notebook = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 each_module = pytest.mark.parametrize('module', MODULES)
