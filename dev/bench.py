@@ -1,7 +1,8 @@
 """Speed as ratios: `make bench`, or `make bench ARGS='epoch --repeats 9'`.
 
-What is compared takes turns, after a first round that isn't counted, and a ratio is one of medians. So a machine that slows
-down for a while does no harm, and ratios from different machines can be compared. Seconds can't."""
+What is compared takes turns, after a first round that isn't counted, and a ratio is one of medians.
+So a machine that slows down for a while does no harm, and ratios from different machines can be
+compared. Seconds can't."""
 import argparse, gzip, statistics, sys, tempfile, time
 from pathlib import Path
 
@@ -19,7 +20,7 @@ BS = 256
 STEMS = {'train': 'train', 'test': 't10k'}
 
 
-def compare(title, steps, repeats): # steps: name -> function; the first is what the others are compared with
+def compare(title, steps, repeats): # steps: name -> function
     "Print how many times as fast as the first each step is"
     times = {name: [] for name in steps}
     for repeat in range(repeats + 1):
@@ -56,17 +57,21 @@ def reading(digits, repeats):
     "Reading the digits, against a loop that opens each PNG"
     with tempfile.TemporaryDirectory() as folder:
         plain, zipped, tree = write_copies(digits, folder)
-        def loop(): return torch.stack([torch.tensor(np.array(Image.open(p))) for p in tree.glob('*/*/*.png')])
+        def loop():
+            return torch.stack([torch.tensor(np.array(Image.open(p)))
+                                for p in tree.glob('*/*/*.png')])
         compare(f'reading {len(digits.train_y) + len(digits.test_y):,} images', {
             'a loop over the PNGs': loop, 'PNG tree': lambda: read_digits(str(tree)),
-            'IDX': lambda: read_digits(str(plain)), 'IDX, gzipped': lambda: read_digits(str(zipped))}, repeats)
+            'IDX': lambda: read_digits(str(plain)),
+            'IDX, gzipped': lambda: read_digits(str(zipped))}, repeats)
 
 
 def network(): return nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
 
 def products(x):
     "The five matrix products of an epoch of `network`, and nothing else"
-    w, v, hidden, scores = torch.rand(784, 64), torch.rand(64, 10), torch.rand(BS, 64), torch.rand(BS, 10)
+    w, v = torch.rand(784, 64), torch.rand(64, 10)
+    hidden, scores = torch.rand(BS, 64), torch.rand(BS, 10)
     for xb in x.split(BS):
         h, s = hidden[:len(xb)], scores[:len(xb)]
         xb @ w, h @ v, h.T @ s, s @ v.T, xb.T @ h
@@ -74,15 +79,18 @@ def products(x):
 def epoch(digits, repeats):
     "An epoch of 784-64-10, against its matrix products alone"
     x, y = scale_pixels(digits.train_x).flatten(1), digits.train_y
-    learner = DigitLearner(network(), Batches(x, y, BS, make_generator(0)), None, F.cross_entropy, 0.1)
+    learner = DigitLearner(network(), Batches(x, y, BS, make_generator(0)), None, F.cross_entropy,
+                           0.1)
     compare(f'an epoch of 784-64-10 on {len(x):,} images', {
-        'the matrix products alone': lambda: products(x), 'DigitLearner': lambda: learner.fit(1)}, repeats)
+        'the matrix products alone': lambda: products(x),
+        'DigitLearner': lambda: learner.fit(1)}, repeats)
 
 
 def batches(digits, repeats):
     "Going through shuffled mini-batches, against PyTorch's DataLoader"
     x, y = scale_pixels(digits.train_x).flatten(1), digits.train_y
-    theirs, ours = DataLoader(TensorDataset(x, y), BS, shuffle=True), Batches(x, y, BS, make_generator(0))
+    theirs = DataLoader(TensorDataset(x, y), BS, shuffle=True)
+    ours = Batches(x, y, BS, make_generator(0))
     compare(f'{len(x):,} images in batches of {BS}', {
         "PyTorch's DataLoader": lambda: list(theirs), 'Batches': lambda: list(ours)}, repeats)
 
@@ -96,7 +104,8 @@ def resnet(digits, repeats):
     trimmed = trim_padding(make(), x[:2]).to(memory_format=torch.channels_last)
     models = {'stock': make(), 'trimmed': trimmed, 'trimmed, bfloat16': InBfloat16(trimmed)}
     compare('resnet18, a pass over 1,024 images', {
-        name: lambda m=model: train_model(m, x, y, 1e-3, 1, 0) for name, model in models.items()}, repeats)
+        name: lambda m=model: train_model(m, x, y, 1e-3, 1,
+                                          0) for name, model in models.items()}, repeats)
 
 
 PARTS = {f.__name__: f for f in (reading, epoch, batches, resnet)}
@@ -108,7 +117,8 @@ def main():
     parser.add_argument('--source', default='auto', help='auto, mnist, digits or a folder')
     parser.add_argument('--repeats', type=int, default=5)
     args = parser.parse_args()
-    if wrong := set(args.part) - set(PARTS): sys.exit(f'no part {", ".join(sorted(wrong))}; there are {", ".join(PARTS)}')
+    if wrong := set(args.part) - set(PARTS):
+        sys.exit(f'no part {", ".join(sorted(wrong))}; there are {", ".join(PARTS)}')
     digits = read_digits(args.source)
     print(f'{digits.kind}, torch {torch.__version__}, {torch.get_num_threads()} threads')
     for part in args.part or PARTS: PARTS[part](digits, args.repeats)

@@ -1,4 +1,4 @@
-"""Write README.md from nbs/index.ipynb: cells tagged `remove-cell` left out, links counted from the root.
+"""Write README.md from nbs/index.ipynb, without cells tagged `remove-cell`, links from the root.
 
 With --check only look whether each notebook has a module of its own."""
 import re, sys
@@ -17,7 +17,8 @@ def check_exports(folder): # with the notebooks
     homes = defaultdict(list)
     for path in sorted(Path(folder).rglob('*.ipynb')):
         if '.ipynb_checkpoints' in path.parts: continue
-        for module in re.findall(r'"#\| *default_exp (\S+?)[\\"]', path.read_text(encoding='utf-8')):
+        for module in re.findall(r'"#\| *default_exp (\S+?)[\\"]',
+                                 path.read_text(encoding='utf-8')):
             homes[module].append(path.name)
     for module, names in homes.items():
         if len(names) > 1:
@@ -27,9 +28,11 @@ def check_exports(folder): # with the notebooks
 def readme_text(notebook): # nbs/index.ipynb as nbformat reads it
     "The notebook as Markdown"
     notebook.metadata.language_info = {'name': 'python'}
-    remove = Config({'TagRemovePreprocessor': {'enabled': True, 'remove_cell_tags': ['remove-cell']}})
+    remove = Config()
+    remove.TagRemovePreprocessor.update(enabled=True, remove_cell_tags=['remove-cell'])
     text, _ = MarkdownExporter(config=remove).from_notebook_node(notebook)
-    text = re.sub(r'\]\((?!\w+:|/|#)([^)]+)\)', lambda m: f'](nbs/{m[1]})'.replace('nbs/../', ''), text)
+    text = re.sub(r'\]\((?!\w+:|/|#)([^)]+)\)', lambda m: f'](nbs/{m[1]})'.replace('nbs/../', ''),
+                  text)
     return re.sub(r'\n{3,}', '\n\n', text).strip() + '\n'
 
 

@@ -45,7 +45,8 @@ def solved(notebook):
     return nbformat.v4.new_notebook(cells=cells, metadata=notebook.metadata)
 
 def run(path):
-    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'OMP_WAIT_POLICY': 'PASSIVE', 'TQDM_DISABLE': '1', 'MPLBACKEND': 'agg'}
+    env = {**os.environ, 'OMP_NUM_THREADS': '1', 'OMP_WAIT_POLICY': 'PASSIVE', 'TQDM_DISABLE': '1',
+           'MPLBACKEND': 'agg'}
     env.pop('PYTHONOPTIMIZE', None)
     client = NotebookClient(solved(read(path)), timeout=900, kernel_name='python3',
                             resources={'metadata': {'path': path.parent}})
@@ -53,9 +54,11 @@ def run(path):
 
 @pytest.fixture(scope='module')
 def runs(request):
-    paths = [item.callspec.params['path'] for item in request.session.items if item.function is test_exercises]
+    paths = [item.callspec.params['path'] for item in request.session.items
+             if item.function is test_exercises]
     with ThreadPoolExecutor(2) as pool:
-        yield {path: pool.submit(run, path) for path in sorted(paths, reverse=True)}  # the later ones take longer
+        yield {path: pool.submit(run, path)
+               for path in sorted(paths, reverse=True)}  # the later ones take longer
         pool.shutdown(cancel_futures=True)
 
 @each_lesson
@@ -66,15 +69,18 @@ def test_copy_tells_no_answer(path):
     notebook = read(path)
     copy = student.student_copy(notebook)
     exercises, checks = tagged(copy, 'exercise'), tagged(copy, 'check')
-    assert len(exercises) == len(checks) == len(tagged(notebook, 'answer')) >= 3 and not tagged(copy, 'answer')
+    assert len(exercises) == len(checks) == len(tagged(notebook, 'answer')) >= 3
+    assert not tagged(copy, 'answer')
     assert not any(c.outputs or c.execution_count for c in exercises + checks)
     assert not any('outputs_hidden' in c.metadata.get('jupyter', {}) for c in exercises + checks)
     assert len({c.id for c in copy.cells}) == len(copy.cells)
     nbformat.validate(copy)
 
 def test_an_answer_needs_a_check():
-    with pytest.raises(ValueError, match='no line "# check"'): student.split_answer('a = 1\nassert a')
-    with pytest.raises(ValueError, match='reads nothing that the solution gives'): student.empty_answer('a = 1', 'assert b')
+    with pytest.raises(ValueError, match='no line "# check"'):
+        student.split_answer('a = 1\nassert a')
+    with pytest.raises(ValueError, match='reads nothing that the solution gives'):
+        student.empty_answer('a = 1', 'assert b')
 
 def test_work_is_not_overwritten(tmp_path):
     student.main([str(tmp_path)])

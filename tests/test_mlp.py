@@ -24,24 +24,30 @@ def test_values_and_gradients_are_pytorchs(loss, seed, n, c, scale):
     generator = make_generator(seed)
     logits = (torch.randn(n, c, generator=generator, dtype=torch.float64)*scale).requires_grad_()
     y = torch.randint(0, c, (n,), generator=generator)
-    ours, theirs = ((value, *torch.autograd.grad(value, logits)) for value in (loss(logits, y), THEIRS[loss](logits, y)))
+    ours, theirs = ((value, *torch.autograd.grad(value, logits))
+                    for value in (loss(logits, y), THEIRS[loss](logits, y)))
     for a, b in zip(ours, theirs): torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-12)
 
 def test_ties_and_infinite_logits():
     logits = torch.tensor([[1000., 1000, 1000], [0, -math.inf, 0]], requires_grad=True)
     y = torch.tensor([1, 0])
-    ours, theirs = (torch.autograd.grad(f(logits, y), logits)[0] for f in (digit_cross_entropy, F.cross_entropy))
+    ours, theirs = (torch.autograd.grad(f(logits, y), logits)[0]
+                    for f in (digit_cross_entropy, F.cross_entropy))
     torch.testing.assert_close(ours, theirs)
 
 @each_loss
-@pytest.mark.parametrize('logits, targets', [((5,), (5,)), ((5, 1), (5,)), ((5, 3), (4,)), ((5, 3), (5, 1)), ((0, 3), (0,))])
+@pytest.mark.parametrize('logits, targets',
+                         [((5,), (5,)), ((5, 1), (5,)), ((5, 3), (4,)), ((5, 3), (5, 1)),
+                          ((0, 3), (0,))])
 def test_wrong_shapes(loss, logits, targets):
-    with pytest.raises(ValueError): loss(torch.zeros(logits), torch.zeros(targets, dtype=torch.long))
+    with pytest.raises(ValueError):
+        loss(torch.zeros(logits), torch.zeros(targets, dtype=torch.long))
 
 @each_loss
 @pytest.mark.parametrize('label', [-1, -100, 3])
 def test_labels_out_of_range(loss, label):
-    with pytest.raises(ValueError, match=f'{label}'): loss(torch.zeros(2, 3), torch.tensor([0, label]))
+    with pytest.raises(ValueError, match=f'{label}'):
+        loss(torch.zeros(2, 3), torch.tensor([0, label]))
 
 def test_global_generator_is_left_alone():
     before = torch.get_rng_state()
@@ -52,9 +58,11 @@ def test_one_generator_gives_one_model_after_another():
     generator = make_generator(0)
     first, second = (mlp((4, 3, 2), generator) for _ in range(2))
     again = mlp((4, 3, 2), make_generator(0))
-    assert torch.equal(first[1].weight, again[1].weight) and not torch.equal(first[1].weight, second[1].weight)
+    assert torch.equal(first[1].weight, again[1].weight)
+    assert not torch.equal(first[1].weight, second[1].weight)
 
 def test_layers():
     model = mlp((784, 8, 6, 4), make_generator(0), nn.Tanh)
-    assert [type(m) for m in model] == [nn.Flatten, nn.Linear, nn.Tanh, nn.Linear, nn.Tanh, nn.Linear]
+    assert [type(m) for m in model] == [nn.Flatten, nn.Linear, nn.Tanh, nn.Linear, nn.Tanh,
+                                        nn.Linear]
     assert model[2] is not model[4] and model(torch.zeros(2, 28, 28)).shape == (2, 4)
