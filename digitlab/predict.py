@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from . import __version__
 from .compare import ShiftedBatches, evaluate, small_convnet, train_model
-from .data import read_digits, resize_digits, write_aside
+from .data import read_digits, resize_digits, atomic_write
 from .tensors import make_generator, scale_pixels
 
 # %% ../nbs/08_your_own_digits.ipynb #27c305ca
@@ -47,7 +47,7 @@ def save_model(model:nn.Sequential, # from `small_convnet`
     try: _rebuild(tensors)
     except (ValueError, RuntimeError) as e: raise ValueError(f'the model is {model}; expected one from small_convnet') from e
     about = json.dumps(about | dict(digitlab=__version__, torch=torch.__version__, python=platform.python_version()))
-    with write_aside(Path(path)) as part:
+    with atomic_write(Path(path)) as part:
         save_file(tensors, part, dict(kind='small_convnet', about=about, sha256=_digest(tensors, about)))
         part.chmod(0o644)
 
