@@ -20,12 +20,13 @@ from .sgd import sgd_step
 from .show import in_frontend, show_figure
 from .tensors import check_same_shape
 
-# %% ../nbs/04_mnist_loss.ipynb #3c9faa5a
-def digit_accuracy(logits:Tensor, # float [N,1] for yes or no, or [N,C], one for each class
+# %% ../nbs/04_mnist_loss.ipynb #3ec6fce9
+def digit_accuracy(logits:Tensor, # [N,1] for yes or no, or [N,C] for C classes
                    targets:Tensor, # [N,1] with 0 and 1, or classes [N]
                   )->Tensor: # rank 0, from 0 to 1
-    "Share of right answers: one logit says yes above 0, of several the largest wins"
-    preds = logits.argmax(1) if logits.shape[1:].numel() > 1 else logits > 0
+    "Share of right answers: above 0 means yes, of several the largest wins"
+    several = logits.ndim > 1 and logits.shape[1] > 1
+    preds = logits.argmax(1) if several else logits > 0
     check_same_shape(preds, targets)
     return (preds == targets).float().mean()
 
@@ -38,13 +39,14 @@ def mnist_loss(logits:Tensor, # float, any shape, often [N,1]
     probs = logits.sigmoid()
     return torch.where(targets == 1, 1 - probs, probs).mean()
 
-# %% ../nbs/04_mnist_loss.ipynb #0add57b5
+# %% ../nbs/04_mnist_loss.ipynb #f08e0cc4
 class PlainSGD:
-    "Stochastic gradient descent; raises ValueError if there is nothing to train"
+    "Stochastic gradient descent, the plain one"
     def __init__(self, params, # tensors that require gradients
                  lr:float): # learning rate
         self.params, self.lr = list(params), lr
-        if not self.params: raise ValueError('no parameters to train; are all of them frozen?')
+        if not self.params:
+            raise ValueError('no parameters to train; are they all frozen?')
 
     def step(self):
         "Move each parameter against its gradient, and clear the gradients"
@@ -54,25 +56,27 @@ class PlainSGD:
         "Clear the gradients"
         for p in self.params: p.grad = None
 
-# %% ../nbs/04_mnist_loss.ipynb #29f503aa
+# %% ../nbs/04_mnist_loss.ipynb #45fd7d49
 class Batches:
     "Mini-batches of two tensors; raises ValueError if their lengths differ"
     def __init__(self, x:Tensor, # inputs, [N,...]
                  y:Tensor, # targets, [N,...], on the same device
                  bs:int=256, # items in a batch; the last one has what is left
-                 generator:torch.Generator|None=None): # shuffles each pass; None: as in `x`
-        if len(x) != len(y): raise ValueError(f'got {len(x)} inputs and {len(y)} targets')
+                 generator=None): # a torch.Generator, to shuffle each pass
+        if len(x) != len(y):
+            raise ValueError(f'got {len(x)} inputs and {len(y)} targets')
         self.x, self.y, self.bs, self.generator = x, y, bs, generator
 
-    def __len__(self): return -(-len(self.x)//self.bs)
+    def __len__(self): return -(-len(self.x)//self.bs)   # rounded up
 
     def __iter__(self):
-        order, g = torch.arange(len(self.x)), self.generator
-        if g is not None: order = torch.randperm(len(self.x), generator=g, device=g.device)
+        n, g = len(self.x), self.generator
+        if g is None: order = torch.arange(n)
+        else: order = torch.randperm(n, generator=g, device=g.device)
         for idx in order.to(self.x.device).split(self.bs):
             yield self.x.index_select(0, idx), self.y.index_select(0, idx)
 
-# %% ../nbs/04_mnist_loss.ipynb #1d3c580b
+# %% ../nbs/04_mnist_loss.ipynb #c81ca053
 class History(list):
     "One dict for each epoch, shown as a table"
     def frame(self): # pandas.DataFrame
@@ -88,13 +92,14 @@ class History(list):
         losses = tuple(name for name in frame if name in ('train_loss', 'valid_loss'))
         groups = [losses, tuple(name for name in frame if name not in losses)]
         axs = frame.plot(subplots=[group for group in groups if group], layout=(1, -1), title=title,
-                         style=['-', '--', '-.', ':'], figsize=(7.6, 3))[0]
+                         style=['-', '--', '-', '--'], figsize=(7.6, 3))[0]
+        axs[0].figure.set_layout_engine('constrained')
         for ax, label in zip(axs, ('loss', 'metric')): ax.set_ylabel(label)
         ends = [f'{n}: {c.iloc[0]:.4f} to {c.iloc[-1]:.4f}' for n, c in frame.items()]
         show_figure(axs[0].figure, '. '.join([title, *ends]))
 
-# %% ../nbs/04_mnist_loss.ipynb #9c6adf8f
-def plain_step(learner, xb:Tensor, yb:Tensor)->Tensor: # the loss before the step, rank 0
+# %% ../nbs/04_mnist_loss.ipynb #2034a6a7
+def plain_step(learner, xb:Tensor, yb:Tensor)->Tensor: # loss, rank 0
     "One step of training: clear, predict, compare, go back, step"
     learner.opt.zero_grad()
     loss = learner.loss(learner.model(xb), yb)
@@ -102,36 +107,39 @@ def plain_step(learner, xb:Tensor, yb:Tensor)->Tensor: # the loss before the ste
     learner.opt.step()
     return loss.detach()
 
-# %% ../nbs/04_mnist_loss.ipynb #950e6613
+# %% ../nbs/04_mnist_loss.ipynb #a5a4a875
 class DigitLearner:
     "A model, its data, and what trains and measures it"
     def __init__(self, model:nn.Module, # on the device where the data are
-                 train, # batches (inputs, targets) with a length, such as Batches
+                 train, # Batches, or others (inputs, targets) with a length
                  valid, # the same for validation, or None
                  loss, # loss(logits, targets), the mean over a batch
                  lr:float, # learning rate
                  opt=PlainSGD, # opt(params, lr), such as torch.optim.AdamW
-                 metrics=(), # functions like `loss`, each with a name of its own
-                 step=plain_step): # step(learner, xb, yb) trains on one batch, returns the loss
-        self.model, self.train, self.valid, self.loss = model, train, valid, loss
+                 metrics=(), # functions like `loss`, with different names
+                 step=plain_step): # step(learner, xb, yb), returns the loss
+        self.model, self.loss, self.step = model, loss, step or plain_step
+        self.train, self.valid, self.metrics = train, valid, list(metrics)
         self.opt = opt([p for p in model.parameters() if p.requires_grad], lr)
-        self.metrics, self.step, self.history = list(metrics), step or plain_step, History()
-        self.names = ['valid_loss', *(getattr(m, 'func', m).__name__ for m in self.metrics)]
-        if len({'epoch', 'train_loss', *self.names}) < 2 + len(self.names):
-            raise ValueError(f'each metric needs a name of its own, got {self.names[1:]}')
+        self.history = History()
+        self.names = [getattr(m, 'func', m).__name__ for m in self.metrics]
+        columns = ['epoch', 'train_loss', 'valid_loss', *self.names]
+        if len(set(columns)) < len(columns):
+            raise ValueError(f'metrics need different names, got {self.names}')
 
-# %% ../nbs/04_mnist_loss.ipynb #da6eb0a5
+# %% ../nbs/04_mnist_loss.ipynb #b6ee8363
 def _means(batches, measure, where):
-    "What `measure` finds in each batch, as means over all items; looked at once, at the end"
+    "Means over all items of what `measure` finds; looked at once, at the end"
     sums, n_items = [], 0
     for xb, yb in batches:
-        values = [torch.as_tensor(value, device=xb.device) for value in measure(xb, yb)]
+        values = [torch.as_tensor(v, device=xb.device) for v in measure(xb, yb)]
         sums.append(torch.stack(values)*len(xb))
         n_items += len(xb)
     sums = torch.stack(sums).cpu().double()
     if not sums[:, 0].isfinite().all():
-        raise FloatingPointError(f'the loss became nan or inf in {where}: start again with a '
-                                 'smaller lr, or look for nan and inf in the inputs')
+        raise FloatingPointError(
+            f'the loss became nan or inf in {where}: start again with a smaller '
+            'lr, or look for nan and inf in the inputs')
     return (sums.sum(0)/n_items).tolist()
 
 @patch
@@ -142,14 +150,15 @@ def validate(self:DigitLearner)->dict: # means over all images of `valid`
         logits = self.model(xb)
         return [function(logits, yb) for function in (self.loss, *self.metrics)]
     self.model.eval()
-    return dict(zip(self.names, _means(self.valid, measure, 'the validation')))
+    means = _means(self.valid, measure, 'the validation')
+    return dict(zip(['valid_loss', *self.names], means))
 
-# %% ../nbs/04_mnist_loss.ipynb #43b6362f
+# %% ../nbs/04_mnist_loss.ipynb #77c6157d
 @patch
 def fit(self:DigitLearner, epochs:int, # passes over the training images
-        schedule=None, # schedule(opt, total_steps=n), such as a partial of OneCycleLR
+        schedule=None, # schedule(opt, total_steps=n) makes one of PyTorch's
        )->History: # all epochs so far
-    "Train; Ctrl-C keeps parameters and history; FloatingPointError if a loss isn't finite"
+    "Train; Ctrl-C keeps parameters and history"
     n_steps = epochs*len(self.train)
     scheduler = schedule(self.opt, total_steps=n_steps) if schedule else None
     with _progress_bar(n_steps) as bar:
@@ -158,7 +167,8 @@ def fit(self:DigitLearner, epochs:int, # passes over the training images
             if scheduler: scheduler.step()
             bar.update()
             return [loss]
-        for epoch in range(len(self.history) + 1, len(self.history) + epochs + 1):
+        first = len(self.history) + 1
+        for epoch in range(first, first + epochs):
             self.model.train()
             [train_loss] = _means(self.train, train, f'epoch {epoch}')
             self.history.append({'epoch': epoch, 'train_loss': train_loss})
