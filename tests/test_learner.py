@@ -59,8 +59,8 @@ def test_modes_and_gradients_in_training_and_validation(pair):
         def forward(self, x):
             seen.append((self.training, torch.is_grad_enabled()))
             return super().forward(x)
-    DigitLearner(Spy(5, 1), Batches(*pair, 50), Batches(*pair, 50), mnist_loss, 1.).fit(1)
-    assert seen == [(True, True)]*2 + [(False, False)]*2
+    DigitLearner(Spy(5, 1), Batches(*pair, 50), Batches(*pair, 50), mnist_loss, 1.).fit(2)
+    assert seen == ([(True, True)]*2 + [(False, False)]*2)*2
 
 
 def test_metrics_partial_number_and_names(pair):
@@ -127,6 +127,13 @@ def test_a_step_of_ones_own_and_a_buffer_that_is_used_again(pair):
     assert torch.equal(it.model.weight, same.model.weight)
 
 
+def test_an_optimizer_of_pytorch(pair):
+    ours, theirs = make_learner(*pair), make_learner(*pair, opt=torch.optim.SGD)
+    ours.fit(3), theirs.fit(3)
+    assert torch.allclose(ours.model.weight, theirs.model.weight, atol=1e-5)
+    assert not module.plain_step(theirs, *pair).requires_grad
+
+
 def test_schedule_steps_after_each_batch(pair):
     rates = []
     class Recorder(torch.optim.SGD):
@@ -160,7 +167,7 @@ def test_bar_on_a_terminal_and_none_in_a_file(pair, monkeypatch):
     terminal, file = Terminal(), io.StringIO()
     with monkeypatch.context() as m: fit_with_bar(pair, m, terminal)
     with monkeypatch.context() as m: fit_with_bar(pair, m, file)
-    assert '/20' in terminal.getvalue() and file.getvalue() == ''
+    assert '20/20' in terminal.getvalue() and file.getvalue() == ''
 
 
 def test_bar_in_a_notebook_leaves_nothing_behind(pair, monkeypatch):
