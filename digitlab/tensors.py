@@ -9,9 +9,9 @@ __all__ = ['scale_pixels', 'pick_device', 'make_generator', 'check_same_shape']
 import torch
 from torch import Tensor
 
-# %% ../nbs/01_tensors.ipynb #0b7fe382
-def scale_pixels(images:Tensor, # uint8 pixels 0 to 255, any shape and device
-                )->Tensor: # float32, 0 to 1, the same shape and device
+# %% ../nbs/01_tensors.ipynb #1515d63e
+def scale_pixels(images:Tensor, # uint8 pixels 0 to 255, any shape
+                )->Tensor: # float32, 0 to 1, the same shape
     "Turn 8-bit pixels into numbers from 0 (black) to 1 (white)"
     if images.dtype != torch.uint8:
         raise TypeError('expected a tensor of torch.uint8 pixels, '
