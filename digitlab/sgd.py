@@ -9,7 +9,7 @@ __all__ = ['sgd_step', 'descend']
 import math
 import torch
 
-# %% ../nbs/03_sgd_quadratic.ipynb #57cdb442
+# %% ../nbs/03_sgd_quadratic.ipynb #a74bb285
 @torch.no_grad()
 def sgd_step(params:list, # tensors that `backward` gave a gradient
              lr:float, # learning rate, above 0
@@ -18,8 +18,6 @@ def sgd_step(params:list, # tensors that `backward` gave a gradient
     if not 0 < lr < math.inf:
         raise ValueError(f'lr must be positive and finite, got {lr}')
     for p in params:
-        if p.grad is None:
-            raise ValueError('a parameter has no gradient: call backward first')
         p -= lr*p.grad
         p.grad = None
 
