@@ -79,9 +79,10 @@ def test_notebook_is_whole(path):
     cells = [c for c in cells if c['cell_type'] == 'code' and is_shown(c)]
     page = PAGES[path.relative_to(ROOT/'nbs').with_suffix('.html').as_posix()]
     outputs = [o for c in cells for o in c['outputs'] if 'data' in o]
-    figures = [o['metadata']['image/png']['alt'] for o in outputs if 'image/png' in o['data']]
+    about = [o['metadata'].get('image/png', {}) for o in outputs if 'image/png' in o['data']]
+    figures = [image['alt'] for image in about if 'alt' in image]
     assert [unescape(a) for a in page.alts if a in set(figures)] == figures
-    assert all(page.alts)
+    assert all(page.alts), 'an image without words'
     kept = [o['data'][WIDGET] for o in outputs if WIDGET in o['data']]
     assert page.widgets == [HOME_PAD]*(path.stem == 'index') + kept
     for w in page.widgets: assert (SITE/'_static'/'widgets'/f'{w["name"]}.js').is_file()

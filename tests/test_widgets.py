@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np, pytest, torch
 
 from digitlab.data import read_digits
-from digitlab.predict import load_model, normalise_picture
+from digitlab.predict import load_model
 from digitlab.show import widget_source
 from digitlab.tensors import scale_pixels
 
 ROOT = Path(__file__).parents[1]
 WIDGETS = ROOT/'digitlab'/'widgets'
-network_layers = runpy.run_path(ROOT/'dev'/'site'/'build.py')['network_layers']
+build = runpy.run_path(ROOT/'dev'/'site'/'build.py')
+LAYERS = json.dumps(build['network_layers'](build['CONVNET']))
 
 pytestmark = pytest.mark.skipif(not shutil.which('node'), reason='needs Node')
 
@@ -28,7 +29,7 @@ def node(code, folder): # what the ES module `code` prints, as JSON
 def test_network_as_torch(tmp_path):
     digits, model = read_digits(), load_model()[0]
     (tmp_path/'images').write_bytes(digits.test_x.numpy().tobytes())
-    (tmp_path/'layers.json').write_text(json.dumps(network_layers(model)))
+    (tmp_path/'layers.json').write_text(LAYERS)
     probs = node("""import { readFileSync } from 'node:fs'
         import { predict, readNetwork } from './widgets/nn.js'
         const network = readNetwork(JSON.parse(readFileSync('layers.json')))
@@ -41,12 +42,12 @@ def test_network_as_torch(tmp_path):
     assert torch.equal(torch.tensor(probs).argmax(1), expected.argmax(1))
     assert (torch.tensor(probs) - expected).abs().max() < 1e-5
 
-def test_drawing_as_normalize(tmp_path): # as Python's normalization, but for a few
-    images, model = read_digits().test_x[:200], load_model()[0]
-    pixels = scale_pixels(images)[:, None]
+def test_drawings_are_read(tmp_path): # digits blown up to the pad's size
+    digits = read_digits()
+    pixels, labels = scale_pixels(digits.test_x[:200])[:, None], digits.test_y[:200].tolist()
     large = torch.nn.functional.interpolate(pixels, [112, 112], mode='bilinear')[:, 0]
     (tmp_path/'images').write_bytes((large*255).byte().numpy().tobytes())
-    (tmp_path/'layers.json').write_text(json.dumps(network_layers(model)))
+    (tmp_path/'layers.json').write_text(LAYERS)
     told = node("""import { readFileSync } from 'node:fs'
         import { judge } from './widgets/pad.js'
         import { readNetwork } from './widgets/nn.js'
@@ -57,10 +58,8 @@ def test_drawing_as_normalize(tmp_path): # as Python's normalization, but for a 
         answers.push(judge(new Uint8Array(size), [{ network }]))
         console.log(JSON.stringify(answers))""", tmp_path)
     assert told.pop() == dict(seen=[0]*784, verdicts=[])
-    with torch.no_grad():
-        expected = model(torch.stack([normalise_picture(x) for x in large])).argmax(1)
-    same = sum(t['verdicts'][0]['digit'] == e for t, e in zip(told, expected))
-    assert same >= 0.97*len(expected)
+    n_right = sum(t['verdicts'][0]['digit'] == y for t, y in zip(told, labels, strict=True))
+    assert n_right >= 160  # scikit-learn's are coarse: 169
 
 def test_rate_slider(tmp_path):
     rates = [0.01, 0.05, 0.1, 0.5, 0.8, 1, 1.05]

@@ -5,36 +5,33 @@ inside for a browser without JavaScript."""
 import base64, html, json, re, shutil, sys, tempfile
 from pathlib import Path
 
-import nbformat
-from torch import nn
-
-from digitlab.predict import load_model
+import nbformat, numpy as np
+from safetensors.numpy import load_file
 
 HERE = Path(__file__).parent
 ROOT, SITE = HERE.parents[1], HERE/'_site'
 NBS, WIDGETS = ROOT/'nbs', ROOT/'digitlab'/'widgets'
 PAGES = [*sorted(NBS.glob('[0-9][0-9]_*.ipynb')), *sorted((NBS/'appendix').glob('*.ipynb'))]
+CONVNET = ROOT/'digitlab'/'models'/'convnet.safetensors'
 WIDGET = 'application/vnd.digitlab.widget+json'
 PAD = {'name': 'pad', 'state': {'networks': '_static/convnet.json'}}
 
 
-def weights(tensor): # as digitlab/widgets/nn.js reads them
-    data = tensor.detach().float().contiguous().numpy().astype('<f4').tobytes()
-    return dict(shape=list(tensor.shape), data=base64.b64encode(data).decode())
+def weights(array): # as digitlab/widgets/nn.js reads them
+    data = np.ascontiguousarray(array, '<f4').tobytes()
+    return dict(shape=list(array.shape), data=base64.b64encode(data).decode())
 
-def network_layers(model): # the small convnet as nn.js has it
-    layers = [dict(kind='scale', mean=0, std=1)]
-    for part in model:
-        if isinstance(part, nn.Conv2d):
-            layers.append(dict(kind='conv', weight=weights(part.weight)))
-        elif isinstance(part, nn.BatchNorm2d):
-            scale = part.weight.double() / (part.running_var.double() + part.eps).sqrt()
-            shift = part.bias - part.running_mean*scale
-            layers.append(dict(kind='norm', scale=weights(scale), shift=weights(shift)))
-        elif isinstance(part, nn.MaxPool2d): layers.append(dict(kind='pool'))
-        elif isinstance(part, nn.ReLU): layers.append(dict(kind='relu'))
-        elif isinstance(part, nn.Linear):
-            layers.append(dict(kind='linear', weight=weights(part.weight), bias=weights(part.bias)))
+def network_layers(path): # of the small convnet, as nn.js has them
+    tensors, layers = load_file(path), [dict(kind='scale', mean=0, std=1)]
+    for name in sorted({key.split('.')[0] for key in tensors}, key=int):
+        t = {key.split('.')[1]: tensors[key] for key in tensors if key.split('.')[0] == name}
+        if 'running_var' in t:
+            scale = t['weight'] / np.sqrt(t['running_var'].astype(float) + 1e-5)
+            shift = t['bias'] - t['running_mean']*scale
+            layers += [dict(kind='norm', scale=weights(scale), shift=weights(shift)), dict(kind='relu')]
+        elif t['weight'].ndim == 4:
+            layers += [dict(kind='conv', weight=weights(t['weight'])), dict(kind='pool')]
+        else: layers.append(dict(kind='linear', weight=weights(t['weight']), bias=weights(t['bias'])))
     return layers
 
 
@@ -50,6 +47,9 @@ def live_output(output): # what a page shows of a cell's output
         still = f'<img alt="{alt}" src="data:image/png;base64,{data["image/png"].strip()}">'
         return nbformat.v4.new_output('display_data', {'text/html': widget(data[WIDGET], still)})
     for kind in [kind for kind in data if kind.startswith('application/')]: del data[kind]
+    if 'image/png' in data: # one that no sentence goes with, such as a cell's last value
+        about = output.metadata.setdefault('image/png', {})
+        about.setdefault('alt', 'The picture that the code above shows')
     return output
 
 def inner_links(text, folder): # what isn't on the site stays as plain text, and so do badges
@@ -115,8 +115,8 @@ def main():
         for path in PAGES: nbformat.write(page(path), source/path.relative_to(NBS))
         nbformat.write(home(page(NBS/'index.ipynb')), source/'index.ipynb')
         shutil.copytree(WIDGETS, static/'widgets')
-        layers = network_layers(load_model()[0])
-        (static/'convnet.json').write_text(json.dumps([dict(name='small convnet', layers=layers)]))
+        network = dict(name='small convnet', layers=network_layers(CONVNET))
+        (static/'convnet.json').write_text(json.dumps([network]))
         failed = sphinx(['-q', '-W', '--keep-going', '-b', 'html', '-c', str(HERE),
                          '-d', f'{work}/doctrees', str(source), str(site),
                          '-D', f'html_static_path={HERE/"static"},{static}'])
