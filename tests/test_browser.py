@@ -1,10 +1,9 @@
 """Every notebook in JupyterLab, and every widget there and on the site: `make browser`.
 
 Headless Chromium drives them. Pictures are kept in the folder that DIGITLAB_SHOTS names."""
-import json, os, re, secrets, shutil, socket, subprocess, sys, threading, time
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+import json, os, re, secrets, shutil, socket, subprocess, sys, time
 from pathlib import Path
+from urllib.parse import urlsplit
 from urllib.request import urlopen
 
 import nbformat, pytest
@@ -36,16 +35,6 @@ CUT = """() => [...document.querySelectorAll('.cell_input pre')].map(p => p.chec
   && p.scrollWidth > p.clientWidth && p.innerText).filter(
   text => text && Math.max(...text.split('\\n').map(line => line.length)) <= 80)"""
 
-
-class Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *args): pass
-
-@pytest.fixture(scope='session')
-def site():
-    with ThreadingHTTPServer(('127.0.0.1', 0), partial(Quiet, directory=SITE)) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        yield f'http://127.0.0.1:{server.server_port}/'
-        server.shutdown()
 
 @pytest.fixture(scope='session')
 def lab(tmp_path_factory): # a JupyterLab over a copy of nbs/, with settings of its own
@@ -125,6 +114,7 @@ def move_three(page):
     box.get_by_role('button', name='Take a step').press('Enter')
     expect(box.get_by_role('status')).to_contain_text('Step 1 moved a by')
     assert len({before, moved, loss()}) == 3
+    shoot(page, 'three-step')
     box.get_by_role('button', name='Reset').click()
     assert loss() == before
 
@@ -186,10 +176,12 @@ def test_notebook(lab, chromium, path):
 
 @pytest.mark.parametrize('scheme', ['light', 'dark'])
 @pytest.mark.parametrize('width', [1280, 390])
-def test_site(site, chromium, width, scheme):
-    wrong = []
+def test_site(chromium, width, scheme):
+    def serve(route): route.fulfill(path=SITE/urlsplit(route.request.url).path[1:])
+    site, wrong = 'https://site.invalid/', []
     page = open_page(chromium, site, wrong, color_scheme=scheme,
                      viewport={'width': width, 'height': 900})
+    page.route(f'{site}**', serve)
     for name in sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob('*.html')):
         page.goto(site + name)
         page.wait_for_load_state('networkidle')
