@@ -6,8 +6,8 @@ Docs: https://digitlab.github.io/digitlab/appendix/run.html.md"""
 
 # %% auto #0
 __all__ = ['RESULT', 'parse_value', 'full_sizes', 'escaped', 'papermill_command', 'absolute', 'kernel_env', 'Job', 'make_job',
-           'read_cells', 'find_error', 'end_family', 'run_job', 'find_notebooks', 'set_values', 'status_text',
-           'run_jobs', 'read_results', 'print_summary', 'size_note', 'write_report', 'CommandError', 'one_line_errors',
+           'read_cells', 'read_results', 'find_error', 'end_family', 'run_job', 'find_notebooks', 'set_values',
+           'status_text', 'run_jobs', 'print_summary', 'size_note', 'write_report', 'CommandError', 'one_line_errors',
            'main', 'run_command', 'data_command', 'predict_command']
 
 # %% ../nbs/appendix/run.ipynb #ebb99e2a
@@ -83,7 +83,7 @@ def make_job(path:Path)->Job:
     except Exception as e: job.fail(what=repr(e))  # papermill raises many kinds
     return job
 
-# %% ../nbs/appendix/run.ipynb #cc908b3a
+# %% ../nbs/appendix/run.ipynb #c21ab5cc
 def read_cells(path:Path)->list:
     "The cells of an executed notebook without papermill's own; none if it wasn't saved"
     try: cells = json.loads(path.read_text(encoding='utf-8'))['cells']
@@ -91,6 +91,16 @@ def read_cells(path:Path)->list:
     added = {'injected-parameters', 'papermill-error-cell-tag'}
     return [cell for cell in cells if not added & set(cell['metadata'].get('tags', []))]
 
+# %% ../nbs/appendix/run.ipynb #d109337f
+RESULT = 'application/vnd.digitlab.result+json'
+
+def read_results(cells:list)->list: # of dicts: name, value, expected, published, unit, text
+    "What a notebook kept with `result`"
+    outputs = [out.get('data', {}) for cell in cells for out in cell.get('outputs', [])]
+    return [data[RESULT] | {'text': ''.join(data['text/plain'])}
+            for data in outputs if RESULT in data]
+
+# %% ../nbs/appendix/run.ipynb #21094f9f
 def find_error(cells:list, code:int, log:str)->dict|None: # None if every cell ran
     "What went wrong and in which cell, from the exit status and the output of papermill"
     started = [cell for cell in cells if cell['metadata']['papermill'].get('start_time')]
@@ -193,16 +203,7 @@ def run_jobs(jobs:list, folder:Path, at_once:int=1, timeout:float|None=None)->No
             for future in futures: future.cancel()
             while wait(futures, timeout=.1).not_done: end_family(os.getpid())
 
-# %% ../nbs/appendix/run.ipynb #d109337f
-RESULT = 'application/vnd.digitlab.result+json'
-
-def read_results(cells:list)->list: # of dicts: name, value, expected, published, unit, text
-    "What a notebook kept with `result`"
-    outputs = [out.get('data', {}) for cell in cells for out in cell.get('outputs', [])]
-    return [data[RESULT] | {'text': ''.join(data['text/plain'])}
-            for data in outputs if RESULT in data]
-
-# %% ../nbs/appendix/run.ipynb #683185e1
+# %% ../nbs/appendix/run.ipynb #08b3502c
 def print_summary(jobs:list)->None:
     "Print all results, and what became of the notebooks that failed"
     width = shutil.get_terminal_size().columns
@@ -210,7 +211,8 @@ def print_summary(jobs:list)->None:
         lines = ['', job.path.stem]
         for result in job.results: lines += result['text'].splitlines()
         if job.status != 'ok': lines.append(status_text(job))
-        for line in lines: click.echo(textwrap.fill(line, width, break_long_words=False))
+        lines = [textwrap.fill(line, width, break_long_words=False) for line in lines]
+        click.echo('\n'.join(lines))
 
 # %% ../nbs/appendix/run.ipynb #f5b34183
 def size_note(jobs:list)->str: # empty if all sizes are the full ones
