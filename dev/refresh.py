@@ -8,15 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from digitlab.run import find_notebooks, full_size, kernel_env, make_job, run_job, status_text
+from digitlab.run import (find_notebooks, full_sizes, kernel_env, make_job, run_job,
+                          status_text)
 
 WIDGET = 'application/vnd.jupyter.widget-view+json'  # shows nothing without a kernel
-
-
-def full_values(job):
-    "The sizes for the published figures, on MNIST"
-    values = {name: full_size(p) for name, p in job.parameters.items() if '(full:' in p.help}
-    return values | ({'source': 'mnist'} if 'source' in job.parameters else {})
 
 
 def put_back(path, before, cells):
@@ -36,7 +31,8 @@ def refresh(path, folder):
     "Run one notebook and put its outputs back; what came out, in a line"
     before, job = path.read_bytes(), make_job(path)
     if job.error: return status_text(job)
-    job.values = full_values(job)
+    job.values = full_sizes(job.parameters)
+    if 'source' in job.parameters: job.values['source'] = 'mnist'
     run_job(job, folder, kernel_env())
     if job.error: return f'{status_text(job)}\n{job.error["traceback"]}'
     try: put_back(path, before, job.cells)

@@ -6,21 +6,23 @@
 __all__ = ['MNIST_COUNTS', 'MNIST_SHA256', 'MNIST_URLS', 'idx_bytes', 'read_idx', 'resize_digits', 'Digits', 'atomic_write',
            'fetch_mnist', 'read_digits', 'find_digits']
 
-# %% ../nbs/appendix/data.ipynb #3302f3b0
-import atexit, gzip, hashlib, math, os, shutil, struct, sys, tempfile, threading, zlib
+# %% ../nbs/appendix/data.ipynb #c7f0f466
+import atexit, gzip, hashlib, os, shutil, struct, sys, tempfile, zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
+from threading import Thread
 from typing import NamedTuple
 
 import numpy as np
 import pooch
 import torch
-import torch.nn.functional as F
 from PIL import Image
-from tqdm import tqdm
+from torch import nn
+
+from .show import progress_bar
 
 # %% ../nbs/appendix/data.ipynb #15e126e8
 MNIST_COUNTS = {  # images of each digit, from 0 to 9
@@ -34,30 +36,23 @@ def idx_bytes(array:np.ndarray, # uint8, images [N, 28, 28] or labels [N]
     head = struct.pack(f'>{1 + array.ndim}I', 0x800 + array.ndim, *array.shape)
     return head + array.tobytes()
 
-# %% ../nbs/appendix/data.ipynb #788986c5
+# %% ../nbs/appendix/data.ipynb #e1012b57
 def read_idx(path:str|Path, # an IDX file of unsigned bytes, gzipped or plain
              shape:tuple=(28, 28), # of one item: (28, 28) for images, () for labels
             )->np.ndarray: # uint8 [N, *shape]
     "Read an IDX file; raises ValueError, naming the file, unless it is whole"
-    with open(path, 'rb') as file: zipped = file.read(2) == b'\x1f\x8b'
     try:
-        with (gzip.open if zipped else open)(path, 'rb') as file:
-            head = file.read(8 + 4*len(shape))
-            n = int.from_bytes(head[4:8], 'big')
-            if head != struct.pack(f'>{2 + len(shape)}I', 0x801 + len(shape), n, *shape):
-                raise ValueError(f"it doesn't begin as items of shape {shape} do: {head.hex(' ')}")
-            size = n * math.prod(shape)
-            # gzip can't shrink anything more than 1,032 times: believe no larger promise
-            whole = size <= min(10**9, 1032*os.path.getsize(path))
-            content = file.read(size + 1) if whole else b''
-            if len(content) != size:
-                held = 'more' if len(content) > size else f'{len(content):,}'
-                raise ValueError(f'it announces {size:,} bytes and holds {held}')
+        with open(path, 'rb') as file: is_gzip = file.read(2) == b'\x1f\x8b'
+        with (gzip.open if is_gzip else open)(path, 'rb') as file:
+            content = file.read(10**9)  # a small file could unpack to more than memory holds
+        n = int.from_bytes(content[4:8], 'big')
+        head = struct.pack(f'>{2 + len(shape)}I', 0x801 + len(shape), n, *shape)
+        if not content.startswith(head): raise ValueError(f'its items are not of shape {shape}')
+        return np.frombuffer(content, np.uint8, offset=len(head)).reshape(n, *shape).copy()
     except (ValueError, EOFError, zlib.error, gzip.BadGzipFile) as e:
         raise ValueError(f"{path} can't be read as IDX: {e}; get a new copy") from e
-    return np.frombuffer(content, np.uint8).reshape(n, *shape).copy()
 
-# %% ../nbs/appendix/data.ipynb #d83e6853
+# %% ../nbs/appendix/data.ipynb #eec96d74
 MNIST_SHA256 = {  # of the four files, uncompressed
     'train-images-idx3-ubyte': 'ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db',
     'train-labels-idx1-ubyte': '65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5',
@@ -65,39 +60,35 @@ MNIST_SHA256 = {  # of the four files, uncompressed
     't10k-labels-idx1-ubyte': 'ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2'}
 
 def _idx_file(folder, name):
-    "The IDX file called `name`, or the same with a dot for the dash or .gz at the end, or None"
-    names = [stem + end for stem in (name, name.replace('-idx', '.idx')) for end in ('', '.gz')]
-    return next((folder/name for name in names if (folder/name).is_file()), None)
+    "The IDX file called `name`, or the same with a dot for the dash or .gz at the end"
+    for stem in (name, name.replace('-idx', '.idx')):
+        for file in (folder/stem, folder/f'{stem}.gz'):
+            if file.is_file(): return file
+    raise FileNotFoundError(f'{folder} has no {name} (or .gz). A folder of digits holds four such '
+                            'IDX files, or training/<digit>/*.png and testing/<digit>/*.png')
 
 def _read_idx_file(file): return read_idx(file, () if 'labels' in file.name else (28, 28))
 
-# %% ../nbs/appendix/data.ipynb #489659ac
+# %% ../nbs/appendix/data.ipynb #086970bb
 def _read_idx_folder(folder):
     "Images and labels for training, images and labels for testing"
     files = [_idx_file(folder, name) for name in MNIST_SHA256]
-    missing = [name for name, file in zip(MNIST_SHA256, files) if not file]
-    if missing: raise FileNotFoundError(f'{folder} has no {missing[0]} (or .gz); add it')
     arrays = [_read_idx_file(file) for file in files]
     for file, images, labels in zip(files[1::2], arrays[::2], arrays[1::2]):
         if len(images) != len(labels) or len(labels) == 0 or labels.max() > 9:
-            raise ValueError(f'{file} must hold labels from 0 to 9, one for each of '
-                             f'{len(images):,} images')
+            raise ValueError(f'{file} must hold {len(images):,} labels from 0 to 9')
     return arrays
 
-# %% ../nbs/appendix/data.ipynb #cd4dac73
+# %% ../nbs/appendix/data.ipynb #26541d54
 def _list_pngs(folder):
-    "All <digit>/<number>.png in a folder, sorted by number: (number, digit, path)"
+    "All <digit>/<number>.png in a folder, sorted by number: pairs of digit and path"
     files = []
     for digit in range(10):
         paths = list((folder/str(digit)).glob('[!.]*.[pP][nN][gG]'))
-        if not paths: raise FileNotFoundError(
-            f'{folder/str(digit)} is missing or has no PNG images. A folder of digits holds '
-            'training/<digit>/*.png and testing/<digit>/*.png, or IDX files such as '
-            'train-images-idx3-ubyte.gz')
-        for path in paths:
-            number = int(path.stem) if path.stem.isdecimal() else sys.maxsize
-            files.append((number, digit, path))
-    return sorted(files)
+        if not paths: raise FileNotFoundError(f'{folder/str(digit)} has no PNG images')
+        files += [(digit, path) for path in paths]
+    def number(file): return len(file[1].stem), file[1].stem, file[0]  # so that 10 follows 9
+    return sorted(files, key=number)
 
 # %% ../nbs/appendix/data.ipynb #ff6b78d8
 def _read_png(path):
@@ -111,78 +102,49 @@ def _read_png(path):
         raise ValueError(f"{path} can't be read as PNG: {e}; replace or remove it") from e
     raise ValueError(f'{path} is {image.size} in mode {image.mode}; expected (28, 28) in mode L')
 
-# %% ../nbs/appendix/data.ipynb #10b2e2f9
-class _CellOutput:
-    "A file for tqdm to write to: one output of a notebook's cell, which shows the last line"
-    shown = None
-    def flush(self): pass
-    def write(self, text):
-        from IPython.display import display
-        line = {'text/plain': text.strip()}
-        if self.shown: self.shown.update(line, raw=True)
-        else: self.shown = display(line, raw=True, display_id=True)
-
-class _Bar(tqdm):
-    "A bar for what takes over a second, in terminals and notebooks; gone when it is done"
-    def __init__(self, total, doing, **kwargs):
-        file = _CellOutput() if 'ipykernel' in sys.modules else sys.stderr
-        off = bool(os.environ.get('TQDM_DISABLE')) or None  # None: off where no terminal listens
-        super().__init__(total=total, desc=doing, file=file, disable=off,
-                         delay=1, leave=False, ncols=79, **kwargs)
-    def reset(self, total=None): pass  # pooch does it at the end, and the bar would stay
-
-# %% ../nbs/appendix/data.ipynb #03b41131
+# %% ../nbs/appendix/data.ipynb #ca030ba7
 def _in_threads(function, items, doing):
     "Results of `function` for each of `items`, in order"
-    def work(chunk): return [function(item) for item in chunk]
-    chunks, results = [items[i:i+500] for i in range(0, len(items), 500)], []
-    with ThreadPoolExecutor(2) as pool, _Bar(len(items), doing) as bar:
-        for done in pool.map(work, chunks):
-            results += done
-            bar.update(len(done))
+    results = []
+    with ThreadPoolExecutor(2) as pool, progress_bar(len(items), doing) as bar:
+        for result in pool.map(function, items):
+            results.append(result)
+            bar.update()
     return results
 
-# %% ../nbs/appendix/data.ipynb #77e7fa40
+# %% ../nbs/appendix/data.ipynb #591f9857
 def _read_png_folder(folder):
     "Images and labels for training, images and labels for testing"
     arrays = []
     for part in MNIST_COUNTS:
-        _, labels, paths = zip(*_list_pngs(folder/part))
+        labels, paths = zip(*_list_pngs(folder/part))
         pixels = b''.join(_in_threads(_read_png, paths, f'reading {part}'))
         images = np.frombuffer(pixels, np.uint8).reshape(-1, 28, 28).copy()
         arrays += [images, np.array(labels, np.uint8)]
     return arrays
 
-# %% ../nbs/appendix/data.ipynb #16fed9c8
+# %% ../nbs/appendix/data.ipynb #7c143dab
 def resize_digits(images:torch.Tensor, # [N, H, W], float from 0 (paper) to 1 (ink), or uint8 to 255
                  )->torch.Tensor: # uint8 [N, 28, 28], on the same device; blank images stay blank
     "Scale the ink of each image to a box of 20x20, centered by mass in 28x28, as MNIST was made"
     images = images/255 if images.dtype == torch.uint8 else images.float()
     n, device = len(images), images.device
     centers, lengths = [], []
-    for axis in (1, 2):  # rows, then columns
-        ink, at = images.sum(3 - axis), torch.arange(images.shape[axis], device=device)
+    for axis in (2, 1):  # x, then y
+        ink = images.sum(3 - axis)  # in each column, then in each row
+        at = torch.arange(ink.shape[1], device=device)
         inked = (ink > 0).int()
         lengths.append(inked.cumsum(1).argmax(1) - inked.argmax(1) + 1)
         centers.append((ink * at).sum(1) / ink.sum(1).clamp(min=1e-6))
-    step = torch.stack(lengths).amax(0) / 20  # old pixels to one new pixel
-    new = torch.arange(28, device=device) - 13.5
-    where = [center[:, None] + step[:, None]*new for center in centers]
-    # grid_sample wants positions from -1 to 1
-    y, x = [(2*w + 1)/size - 1 for w, size in zip(where, images.shape[1:])]
-    grid = torch.stack([x[:, None, :].expand(n, 28, 28), y[:, :, None].expand(n, 28, 28)], 3)
-    out = F.grid_sample(images[:, None], grid, mode='bicubic', align_corners=False)
+    step = torch.maximum(*lengths)[:, None] / 20  # old pixels to one new pixel
+    around = step * (torch.arange(28, device=device) - 13.5)
+    x = (2*(centers[0][:, None] + around) + 1)/images.shape[2] - 1  # grid_sample wants -1 to 1
+    y = (2*(centers[1][:, None] + around) + 1)/images.shape[1] - 1
+    grid = torch.stack([x[:, None].expand(n, 28, 28), y[:, :, None].expand(n, 28, 28)], 3)
+    out = nn.functional.grid_sample(images[:, None], grid, mode='bicubic', align_corners=False)
     return (out[:, 0].clamp(0, 1)*255).round().byte()
 
-# %% ../nbs/appendix/data.ipynb #30d60fa2
-def _read_sklearn():
-    "scikit-learn's digits: 1,437 for training, 360 for testing"
-    from sklearn.datasets import load_digits
-    digits, n = load_digits(), 1437
-    x, y = resize_digits(torch.tensor(digits.images)/16).numpy(), digits.target.astype(np.uint8)
-    return [x[:n], y[:n], x[n:], y[n:]]
-
-# %% ../nbs/appendix/data.ipynb #6536bbbf
+# %% ../nbs/appendix/data.ipynb #417b61e7
 class Digits(NamedTuple):
     "Images and labels of both parts, and where they come from"
     train_x: torch.Tensor  # uint8 [N, 28, 28], 0 for paper and 255 for ink
@@ -195,29 +157,34 @@ class Digits(NamedTuple):
         sizes = f'training={len(self.train_y):,}, testing={len(self.test_y):,}'
         return f'Digits({self.name!r}, {sizes})'
 
-def _make_digits(arrays, kind, name):
-    train_x, train_y, test_x, test_y = map(torch.from_numpy, arrays)
-    return Digits(train_x, train_y.long(), test_x, test_y.long(), kind, name)
+def _read_sklearn():
+    "scikit-learn's digits: 1,437 for training, 360 for testing"
+    from sklearn.datasets import load_digits
+    small = load_digits()
+    x, y = resize_digits(torch.tensor(small.images)/16), torch.tensor(small.target)
+    return Digits(x[:1437], y[:1437], x[1437:], y[1437:], 'digits', 'digits')
 
-# %% ../nbs/appendix/data.ipynb #ce19e601
+# %% ../nbs/appendix/data.ipynb #1e580678
 def _sha256(array): return hashlib.sha256(idx_bytes(array)).hexdigest()
 
-def _has_idx(folder): return any(_idx_file(folder, name) for name in MNIST_SHA256)
+def _is_tree(folder): return (folder/'training').is_dir()
 
 def _read_folder(folder):
     "The digits in a folder; of kind 'mnist' if the fingerprints say so"
-    arrays = (_read_idx_folder if _has_idx(folder) else _read_png_folder)(folder)
+    arrays = (_read_png_folder if _is_tree(folder) else _read_idx_folder)(folder)
     is_mnist = [_sha256(array) for array in arrays] == list(MNIST_SHA256.values())
-    return _make_digits(arrays, 'mnist' if is_mnist else 'folder', folder.name)
+    train_x, train_y, test_x, test_y = map(torch.from_numpy, arrays)
+    kind = 'mnist' if is_mnist else 'folder'
+    return Digits(train_x, train_y.long(), test_x, test_y.long(), kind, folder.name)
 
 def _read_mnist(folder):
-    "MNIST from a folder; raises ValueError if it holds anything else"
+    "MNIST from a folder, and the folder; raises ValueError if it holds anything else"
     digits = _read_folder(folder)
-    if digits.kind == 'mnist': return digits._replace(name='mnist')
-    raise ValueError(f"{folder} isn't MNIST, or not all of it: {digits}. Get a new copy; or if "
-                     'it holds other digits, pass the folder itself as the source')
+    if digits.kind == 'mnist': return digits._replace(name='mnist'), folder
+    raise ValueError(f"{folder} isn't MNIST, or not all of it: {digits}; to use these digits, "
+                     'name the folder as the source')
 
-# %% ../nbs/appendix/data.ipynb #987a208e
+# %% ../nbs/appendix/data.ipynb #bd665cd4
 def _absolute(path):
     "`path` with ~ filled in; a relative one counts from this folder or one above it"
     path, here = os.path.expanduser(path), Path.cwd()
@@ -254,79 +221,73 @@ def atomic_write(path:str|Path, # the file or folder to make, or to replace if i
         os.replace(part/path.name, path)
     finally: shutil.rmtree(part, ignore_errors=True)
 
-# %% ../nbs/appendix/data.ipynb #63436267
+# %% ../nbs/appendix/data.ipynb #98a0a6cd
 MNIST_URLS = ('https://ossci-datasets.s3.amazonaws.com/mnist/',  # tried in this order
               'https://storage.googleapis.com/cvdf-datasets/mnist/')
 
 def _answers(url, timeout):
     "Does the server have this file, and does it say so within `timeout` seconds in all?"
+    answers, head = [], pooch.HTTPDownloader(timeout=timeout)
     def ask():
         with suppress(OSError): answers.append(head(url, None, None, check_only=True))
-    answers, head = [], pooch.HTTPDownloader(timeout=timeout)
-    thread = threading.Thread(target=ask, daemon=True)
+    thread = Thread(target=ask, daemon=True)
     thread.start()
     thread.join(timeout)
     return answers == [True]
 
-def _fetch_file(url, file, sha256, timeout):
-    "Fetch one of MNIST's files unless it is there; what isn't MNIST's is deleted"
-    url += file.name
-    if not file.is_file() and not _answers(url, timeout): raise ConnectionError('no answer')
-    with _Bar(1, f'fetching {file.name}', unit='B', unit_scale=True) as bar:
-        fetch = pooch.HTTPDownloader(timeout=timeout, progressbar=bar, chunk_size=2**16)
-        pooch.retrieve(url, None, file.name, file.parent, downloader=fetch)
-    with suppress(ValueError):
-        if _sha256(_read_idx_file(file)) == sha256: return
-    file.unlink(missing_ok=True)
-    raise ConnectionError(f"what came as {file.name} isn't MNIST's")
+def _is_whole(file, sha256):
+    "Is it the file of MNIST's with this fingerprint?"
+    with suppress(OSError, ValueError): return _sha256(_read_idx_file(file)) == sha256
 
-# %% ../nbs/appendix/data.ipynb #55f59626
+def _fetch_file(url, file, sha256, timeout):
+    "Fetch one of MNIST's files unless it is there; raises OSError if that fails"
+    if _is_whole(file, sha256): return
+    if not _answers(url + file.name, timeout): raise ConnectionError('no answer')
+    with atomic_write(file) as part, progress_bar(1, f'fetching {file.name}') as bar:
+        bar.reset = bool  # pooch calls it at the end, and the bar would stay
+        fetch = pooch.HTTPDownloader(timeout=timeout, progressbar=bar)
+        fetch(url + file.name, part, None)
+        if not _is_whole(part, sha256):
+            raise ConnectionError(f"what came as {file.name} isn't MNIST's")
+
+# %% ../nbs/appendix/data.ipynb #19523e99
 def fetch_mnist(urls:tuple=MNIST_URLS, # folders on the web with its four files, tried in turn
                 timeout:float=5, # seconds to wait for an answer
                )->Path: # the folder with the four files
     "Fetch MNIST unless it is there; raises ConnectionError with the reasons and what to do instead"
     folder, reasons = _writable(_cache_path())/'mnist', []
-    pooch.get_logger().setLevel('WARNING')  # its notes look like errors in a notebook
     for url in urls:
         try:
             for name, sha256 in MNIST_SHA256.items():
                 _fetch_file(url, folder/f'{name}.gz', sha256, timeout)
             return folder
         except OSError as e: reasons.append(f'{url}: {e}')
-    raise ConnectionError(f"MNIST couldn't be fetched ({'; '.join(reasons)}). Set "
-                          'DIGITLAB_MNIST to a folder that holds it, or use '
-                          "source='digits', which needs no network")
+    raise ConnectionError(f"MNIST couldn't be fetched ({'; '.join(reasons)}). Set DIGITLAB_MNIST "
+                          "to a folder that holds it, or use source='digits' without a network")
 
-# %% ../nbs/appendix/data.ipynb #1102958e
+# %% ../nbs/appendix/data.ipynb #3ea6ab15
 def _named_folder(path, what):
     if path and os.path.isdir(folder := _absolute(path)): return folder
     raise FileNotFoundError(f"{what} {str(path)!r} isn't a folder that exists")
 
-def _read_copy():
-    "MNIST from this machine, and the folder that it is in; or None"
-    fastai = _absolute(os.environ.get('FASTAI_HOME') or '~/.fastai')/'data'/'mnist_png'
-    for folder in (_cache_path()/'mnist', fastai):
-        try:
-            if os.path.isdir(folder): return _read_mnist(folder), folder
-        except (OSError, ValueError) as e: print(f'Passed over {folder}: {e}', file=sys.stderr)
-
 def _read(source):
     "The digits that `source` means, and the folder that they are in, or None"
-    if source == 'digits': return _make_digits(_read_sklearn(), 'digits', 'digits'), None
+    if source == 'digits': return _read_sklearn(), None
     if source not in ('auto', 'mnist'):
         folder = _named_folder(source, 'source is neither auto, mnist nor digits, and')
         return _read_folder(folder), folder
     if named := os.environ.get('DIGITLAB_MNIST'):
-        folder = _named_folder(named, 'DIGITLAB_MNIST names')
-        return _read_mnist(folder), folder
-    if found := _read_copy(): return found
-    try:
-        folder = fetch_mnist()
-        return _read_mnist(folder), folder
+        return _read_mnist(_named_folder(named, 'DIGITLAB_MNIST names'))
+    fastai = _absolute(os.environ.get('FASTAI_HOME') or '~/.fastai')
+    for folder in (_cache_path()/'mnist', fastai/'data'/'mnist_png'):
+        try:
+            if os.path.isdir(folder): return _read_mnist(folder)
+        except (OSError, ValueError) as e: print(f'Passed over {folder}: {e}', file=sys.stderr)
+    try: return _read_mnist(fetch_mnist())
     except ConnectionError as e:
         if source == 'mnist': raise
         print(f"{e}. These are scikit-learn's 1,797 digits.", file=sys.stderr)
-    return _read('digits')
+    return _read_sklearn(), None
 
 # %% ../nbs/appendix/data.ipynb #ede5f9ec
 def read_digits(source:str|Path='auto', # auto, mnist, digits, or a folder
@@ -344,16 +305,17 @@ def _write_tree(digits, folder):
         paths = [folder/part/str(digit)/f'{n}.png' for n, digit in enumerate(y.tolist())]
         _in_threads(_write_png, list(zip(x.numpy(), paths)), f'writing {part}')
 
-# %% ../nbs/appendix/data.ipynb #d4073869
+# %% ../nbs/appendix/data.ipynb #6434b978
 def find_digits(source:str|Path='auto', # auto, mnist, digits, or a folder
                )->Path: # training/<digit>/<number>.png and testing/<digit>/<number>.png
     "A folder with the digits as PNG images, written once if the source has none"
     digits, folder = _read(source)
-    if folder and not _has_idx(folder): return folder
-    images, labels = torch.cat([digits.train_x, digits.test_x]), torch.cat(digits[1:4:2])
-    fingerprint = _sha256(images.numpy())[:8] + _sha256(labels.byte().numpy())[:8]
+    if folder and _is_tree(folder): return folder
+    content = b''.join(tensor.numpy().tobytes() for tensor in digits[:4])
+    fingerprint = hashlib.sha256(content).hexdigest()[:16]
     tree = _writable(_cache_path())/f'{digits.kind}-{fingerprint}'
-    def whole(): return len(list(tree.glob('*/*/*.png'))) == len(labels)
+    n_images = len(digits.train_y) + len(digits.test_y)
+    def whole(): return len(list(tree.glob('*/*/*.png'))) == n_images
     if not whole():
         shutil.rmtree(tree, ignore_errors=True)
         try:

@@ -19,7 +19,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from digitlab import __version__, run
 
 ROOT = Path(__file__).parents[1]
-RESULT = "display({'text/plain': '', 'application/vnd.digitlab.result+json': %s}, raw=True)"
+RESULT = "display({'text/plain': '%s', 'application/vnd.digitlab.result+json': %s}, raw=True)"
+KERNEL = {'kernelspec': {'name': 'python3', 'language': 'python', 'display_name': 'python3'}}
 FIGURE = '''from base64 import b64decode
 from IPython.display import Image
 png = ('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk'
@@ -34,7 +35,7 @@ def write(path, parameters, *code, **extra):
     "A notebook with a title, a parameters cell and code"
     title = new_markdown_cell(f'# About {path.stem}')
     knobs = new_code_cell(parameters, metadata={'tags': ['parameters']})
-    nb = new_notebook(cells=[title, knobs, *map(new_code_cell, code)])
+    nb = new_notebook(cells=[title, knobs, *map(new_code_cell, code)], metadata=KERNEL)
     nb.cells += extra.pop('cells', [])
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(nb | extra))
@@ -67,9 +68,11 @@ def mixed(tmp_path_factory):
     project = tmp_path_factory.mktemp('mixed')
     nbs = project/'nbs'
     write(nbs/'01_50% #1.ipynb', 'size: int = 1  # of it (full: (3, 4))\nrate = 0.1', AROUND,
-          RESULT % "dict(name='loss → end', value=1.5, expected=1.5, published=1.49, unit='s')",
-          RESULT % "dict(name='all', value=[str(size), str(rate), *map(str, around)])",
-          RESULT % "dict(name='models', value=dict(columns=['model', 'acc'], data=[['a', .98]]))",
+          RESULT % ('loss → end: 1.5', "dict(name='loss → end', value=1.5, expected=1.5, "
+                    "published=1.49, unit='s')"),
+          RESULT % ('', "dict(name='all', value=[str(size), str(rate), *map(str, around)])"),
+          RESULT % ('0.9168 '*20, "dict(name='models', value=dict(columns=['model', 'acc'], "
+                    "data=[['a', .98]]))"),
           FIGURE)
     write(nbs/'02_fails.ipynb', 'size = 1', 'print("before")', '1 / 0  # <b>', 'print("never")')
     write(nbs/'03_dies.ipynb', 'size = 1', 'import os\nos._exit(3)', 'print("never")')
@@ -124,15 +127,16 @@ def test_terminal(mixed):
     assert '01_50% #1: start\n' in mixed.out
     assert re.search(r'^01_50% #1: ok \d+\.\d s$', mixed.out, re.M)
     assert '02_fails: FAILED cell 4: ZeroDivisionError' in mixed.out
-    assert re.search(r'^loss \? end +1.5 s +1.5 +1.49$', mixed.out, re.M)  # cp1252 has no arrow
-    summary = mixed.out[mixed.out.index('result  '):].splitlines()
+    assert '\nloss ? end: 1.5\n' in mixed.out  # cp1252 has no arrow
+    assert mixed.out.count('\n0.9168 0.9168') == 2  # lines break between words
+    summary = mixed.out[mixed.out.index('\n\n01_50% #1'):].splitlines()
     assert max(map(len, summary[:-1])) <= 80
     assert summary[-1] == f'report: {Path("runs")/mixed.folder.name/"report.html"}'
 
 
 def test_report(mixed):
-    assert '<td>loss → end</td><td>1.5 s</td><td>1.5</td><td>1.49</td>' in mixed.report
-    assert '<h3>models</h3>' in mixed.report and '<td>0.98</td>' in mixed.report
+    assert '<td>loss → end</td><td>1.5000 s</td><td>1.5000</td><td>1.4900</td>' in mixed.report
+    assert '<h3>models</h3>' in mixed.report and '<td>0.9800</td>' in mixed.report
     assert 'alt="a &lt;dot&gt;"' in mixed.report and '# &lt;b&gt;' in mixed.report
     assert '\x1b' not in mixed.report and 'prefers-color-scheme: dark' in mixed.report
     assert 'href="01_50%25%20%231.ipynb"' in mixed.report
@@ -145,14 +149,12 @@ def test_notebooks_stay_as_they_are(mixed):
         assert '"outputs": [{' not in path.read_text()
 
 
-def test_broken_results_fail_their_notebook(project, monkeypatch):
+def test_broken_results_cost_no_report(project, monkeypatch):
     def run_job(job, folder, env, timeout):
-        data = {'application/vnd.digitlab.result+json': {'name': 'x', 'value': {'no': 'table'}}}
-        job.status, job.cells = 'ok', [dict(cell_type='code', source='', outputs=[dict(data=data)])]
+        job.status, job.results = 'ok', [dict(name='x', value={'no': 'table'}, text='')]
     monkeypatch.setattr(run, 'run_job', run_job)
-    assert digitlab('run', '01').exit_code == 1
-    page = (project/'runs'/'latest'/'report.html').read_text()
-    assert "KeyError('columns')" in page.replace('&#39;', "'")
+    assert digitlab('run', '01').exit_code == 0
+    assert '<h3>x</h3>' in (project/'runs'/'latest'/'report.html').read_text()
 
 
 @pytest.mark.parametrize('words, said', [
@@ -175,7 +177,7 @@ def test_refused(project, words, said):
 
 @pytest.mark.parametrize('words', [
     ['run', '--jobs', '0'], ['run', '--timeout', '-1'], ['run', '-p', 'one'], ['walk'], ['predict'],
-    ['data', 'no/folder'], ['predict', 'no.png']])
+    ['data', 'no/folder']])
 def test_refused_by_others(project, words): assert digitlab(*words).exit_code == 2
 
 
@@ -212,11 +214,12 @@ def test_source_means_the_same_folder_everywhere(project, monkeypatch):
     monkeypatch.setenv('HOME', str(project/'home'))
     found = []
     for given in {}, {'source': 'mine'}, {'source': '~/x'}:
-        assert run.resolve({'source'}, given) == 'the digits'
-        found.append(given['source'])
+        job = run.Job(Path('x'), {'source': {'help': ''}})
+        assert run.set_values([job], given) == 'the digits'
+        found.append(job.values['source'])
     assert found == ['digits', str(project/'mine'), str(project/'home'/'x')]
     assert asked == ['auto', 'mine', '~/x']
-    assert run.resolve({'size'}, {}) is None
+    assert run.set_values([run.Job(Path('x'))], {}) is None
 
 
 def test_values_go_to_those_that_have_them(project):
@@ -244,25 +247,18 @@ def test_papermill_command_doubles_braces(tmp_path):
 
 def test_a_notebook_that_ends_itself_has_failed():
     "papermill calls it a success, and the cells after it haven't run"
-    def cell(start, *outputs):
-        return dict(metadata={'papermill': {'start_time': start}}, source='x', outputs=outputs)
-    out = dict(output_type='error', ename='SystemExit', evalue='', traceback=['\x1b[31mExit'])
-    assert run.find_error([cell('1'), cell('2', out), cell(None)], 0, '') == \
-        dict(what='SystemExit: ', cell=2, source='x', traceback='Exit')
+    def cell(start): return dict(metadata={'papermill': {'start_time': start}}, source='x')
+    assert run.find_error([cell('1'), cell('2'), cell(None)], 0, '') == \
+        dict(what='ended early', cell=2, source='x', traceback='')
 
 
-@pytest.mark.parametrize('width', [80, 60, 40])
-def test_tables_hold_whole_words(width):
-    rows = [['result', 'measured', 'expected', 'published'],
-            ['accuracy on the test set of MNIST', '0.9168', '0.91', '0.9'],
-            ['images of each digit', '5,923  6,742  5,958  6,131  5,842  5,421  5,918', '', ''],
-            ['', '60,000', '', '']]
-    lines = run.format_table(rows, width)
-    assert max(map(len, lines)) <= width
-    words = {word for row in rows for text in row for word in text.split()} | {'...'}
-    assert {word for line in lines for word in line.split()} <= words
-    small = run.format_table([row[:1] + ['0.9168']*3 for row in rows], width)
-    assert max(map(len, small)) <= width and '0.9168' in '\n'.join(small)
+@pytest.mark.parametrize('width', [80, 40])
+def test_the_summary_holds_whole_words(monkeypatch, capsys, width):
+    monkeypatch.setenv('COLUMNS', str(width))
+    text = 'images of each digit: 5,923  6,742  5,958  6,131  5,842  5,421  5,918\n  acc  seconds'
+    run.print_summary([run.Job(Path('01_a.ipynb'), status='ok', results=[dict(text=text)])])
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= width and out.split() == ['01_a', *text.split()]
 
 
 def test_interrupted(project):
@@ -285,7 +281,7 @@ def test_interrupted(project):
     assert len(family) >= 3 and not psutil.wait_procs(family, timeout=10)[1]
     assert process.returncode == 130 and err == '' and 'Stopped: 0 of 2 notebooks passed' in out
     first, second = json.loads((project/'runs'/'latest'/'results.json').read_text())['notebooks']
-    assert (first['error']['what'], first['error']['cell']) == ('interrupted', 3)
+    assert (first['error']['what'], first['error']['cell']) == ('ended by signal 9', 3)
     assert second['status'] == 'not run'
 
 
@@ -339,12 +335,18 @@ def test_data(monkeypatch):
 
 
 def test_predict(monkeypatch):
-    pred = SimpleNamespace(file='f'*90 + '7.png', digit=7, probability=.9,
-                           probabilities=[.08] + [0]*6 + [.9, .02, 0])
-    monkeypatch.setattr('digitlab.predict.predict_files', lambda paths, model: [pred]*len(paths))
-    lines = digitlab('predict', 'a', 'b').output.splitlines()
-    assert len(lines) == 3 and max(map(len, lines)) <= 80
-    assert lines[1].split()[-4:] == ['7', '0.9000', '0', '(0.0800)'] and '7.png' in lines[1]
+    def predict_files(paths, model):
+        if model: raise ValueError(f'{model} is no model')
+        made = {'a': (7, .9, ''), 'b': (4, .51, 'unsure'), 'c': (None, 0., 'nothing is written')}
+        return [SimpleNamespace(file=path, digit=digit, probability=p, note=note)
+                for path in paths for digit, p, note in [made[path]]]
+    module = SimpleNamespace(predict_files=predict_files)
+    monkeypatch.setitem(sys.modules, 'digitlab.predict', module)
+    sound, bad = digitlab('predict', 'a', 'b'), digitlab('predict', 'c', 'a')
+    assert (sound.exit_code, sound.output) == (0, 'a: 7 (0.9000)\nb: 4 (0.5100) unsure\n')
+    assert (bad.exit_code, bad.output) == (1, 'c: nothing is written\na: 7 (0.9000)\n')
+    refused = digitlab('predict', 'a', '--model', 'x')
+    assert (refused.exit_code, refused.output) == (2, 'Error: x is no model\n')
 
 
 NOTEBOOKS = [path for path in sorted((ROOT/'nbs').rglob('*.ipynb')) if path.parent.name[0] != '.']
@@ -355,7 +357,7 @@ def test_papermill_sees_every_parameter(path):
     cells = [cell for cell in nbformat.read(path, 4).cells
              if 'parameters' in cell.metadata.get('tags', [])]
     named = re.findall(r'^(\w+)', '\n'.join(cell.source for cell in cells), re.M)
-    assert list(run.read_parameters(path)) == named
+    assert list(run.make_job(path).parameters) == named
 
 
 def test_refresh(project):
