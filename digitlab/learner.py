@@ -35,14 +35,12 @@ def mnist_loss(logits:Tensor, # float, any shape, often [N,1]
     probs = logits.sigmoid()
     return torch.where(targets == 1, 1 - probs, probs).mean()
 
-# %% ../nbs/04_mnist_loss.ipynb #9f361fc6
+# %% ../nbs/04_mnist_loss.ipynb #0c56a626
 class PlainSGD:
     "Stochastic gradient descent, the plain one"
     def __init__(self, params, # tensors that require gradients
                  lr:float): # learning rate
         self.params, self.lr = list(params), lr
-        if not self.params:
-            raise ValueError('no parameters to train: does any require gradients?')
 
     def step(self):
         "Move each parameter against its gradient, and clear the gradients"
@@ -123,14 +121,12 @@ class DigitLearner:
         if len(set(columns)) < len(columns):
             raise ValueError(f'metrics need different names, got {self.names}')
 
-# %% ../nbs/04_mnist_loss.ipynb #dee15813
+# %% ../nbs/04_mnist_loss.ipynb #1b59eee2
 def _finite(loss, where):
     "The loss; raises FloatingPointError if it's nan or inf"
-    if not isfinite(loss):
-        raise FloatingPointError(
-            f'the loss became nan or inf in {where}: start again with a smaller '
-            'lr, or look for nan and inf in the inputs')
-    return loss
+    if isfinite(loss): return loss
+    raise FloatingPointError(f'the loss became nan or inf in {where}: start again with a '
+                             'smaller lr, or look for nan and inf in the inputs')
 
 @patch
 @torch.no_grad()
@@ -145,7 +141,7 @@ def validate(self:DigitLearner)->dict: # means over all images of `valid`
         totals = [total + v*len(xb) for total, v in zip(totals, values)]
         n_items += len(xb)
     loss, *metrics = [float(total)/n_items for total in totals]
-    return {'valid_loss': _finite(loss, 'the validation')} | dict(zip(self.names, metrics))
+    return dict(valid_loss=_finite(loss, 'the validation'), **dict(zip(self.names, metrics)))
 
 # %% ../nbs/04_mnist_loss.ipynb #7de7bb62
 @patch
