@@ -31,7 +31,7 @@ function render({ model, el }) {
 .digitlab-softmax .bar { display: flex; align-items: center; gap: 6px }
 .digitlab-softmax .fill { height: 16px; background: var(--dl-blue); min-width: 1px }
 .digitlab-softmax .right .fill { background: var(--dl-red) }
-.digitlab-softmax table { margin: 10px 0 0; border-collapse: collapse }
+.digitlab-softmax table { margin: 10px 0; border-collapse: collapse }
 .digitlab-softmax :is(td, th) { padding: 2px 18px 2px 0; text-align: left; background: none; border: 0 }
 .digitlab-softmax .head { opacity: .75 }`)
   const label = model.get('label') ?? 0
