@@ -96,7 +96,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'digitlab.learner.digit_accuracy': ('mnist_loss.html#digit_accuracy', 'digitlab/learner.py'),
                                   'digitlab.learner.mnist_loss': ('mnist_loss.html#mnist_loss', 'digitlab/learner.py'),
                                   'digitlab.learner.plain_step': ('mnist_loss.html#plain_step', 'digitlab/learner.py')},
-            'digitlab.mlp': { 'digitlab.mlp._checked': ('multiclass_mlp.html#_checked', 'digitlab/mlp.py'),
+            'digitlab.mlp': { 'digitlab.mlp._check_classes': ('multiclass_mlp.html#_check_classes', 'digitlab/mlp.py'),
                               'digitlab.mlp._drawn_layer': ('multiclass_mlp.html#_drawn_layer', 'digitlab/mlp.py'),
                               'digitlab.mlp._one_hot': ('multiclass_mlp.html#_one_hot', 'digitlab/mlp.py'),
                               'digitlab.mlp.digit_cross_entropy': ('multiclass_mlp.html#digit_cross_entropy', 'digitlab/mlp.py'),
