@@ -80,7 +80,7 @@ def fit_box(ink:np.ndarray)->torch.Tensor: # [H,W], strokes at 1 -> uint8 [28,28
     typical = image[image > .2].median()
     return (255*(image/typical).clamp(max=1)).round().byte()
 
-# %% ../nbs/08_your_own_digits.ipynb #163a101a
+# %% ../nbs/08_your_own_digits.ipynb #8c1b8610
 def _split_gray(gray):
     "The lighter end of the dark pixels, where dark and light are parted best (Otsu's method)"
     values = np.sort(gray, None)
@@ -93,11 +93,11 @@ def _largest(mask):
     pieces, n = ndimage.label(mask)
     return pieces == 1 + np.bincount(pieces.ravel())[1:].argmax() if n else mask
 
-def _is_rectangle(mask):
-    "Does a mask fill 88 % of a rectangle that is turned by up to 22 degrees?"
+def _is_rectangle(mask, share):
+    "Does a mask fill this share of a rectangle that is turned by up to 22 degrees?"
     rows, cols = np.nonzero(mask ^ ndimage.binary_erosion(mask))
     turned = np.exp(1j*np.radians(range(-22, 23, 2)))[:, None]*(rows + 1j*cols)
-    return mask.sum() >= .88*((np.ptp(turned.real, 1) + 1)*(np.ptp(turned.imag, 1) + 1)).min()
+    return mask.sum() >= share*((np.ptp(turned.real, 1) + 1)*(np.ptp(turned.imag, 1) + 1)).min()
 
 def _fill_between(mask):
     "A mask with all that lies between two of its pixels in a row or a column"
@@ -105,17 +105,18 @@ def _fill_between(mask):
     def between(mask): return seen(mask) & seen(mask[::-1])[::-1]
     return between(mask) | between(mask.T).T
 
-# %% ../nbs/08_your_own_digits.ipynb #bf94e2d9
+# %% ../nbs/08_your_own_digits.ipynb #0bdefcf0
 def _find_sheet(gray):
     "A mask of what lies on a sheet or in a frame; None if all of it is paper"
     dark = gray <= _split_gray(gray)
     for piece in (_largest(dark), _largest(~dark)):
         sheet = ndimage.binary_fill_holes(piece)
         sides = sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]
-        if min(map(np.mean, sides)) > .5 or sheet.mean() < .15: continue  # all is paper
+        is_paper = min(map(np.mean, sides)) > .5
+        if is_paper or sheet.mean() < .15 or not _is_rectangle(sheet, .8): continue
         is_frame = piece.sum() < sheet.sum()/2
         sheet = _fill_between(_largest(sheet & ~piece) if is_frame else sheet)
-        if _is_rectangle(sheet): return ndimage.binary_erosion(sheet, iterations=2)
+        if _is_rectangle(sheet, .88): return ndimage.binary_erosion(sheet, iterations=2)
 
 def crop_sheet(gray:np.ndarray)->np.ndarray: # [H,W], 0 to 1 -> a part of it
     "Keep what is on a sheet or in a frame; raises ValueError if that is empty"
@@ -138,13 +139,13 @@ def drop_edges(ink:np.ndarray)->np.ndarray: # both [H,W], strokes at 1
     outer = ndimage.binary_dilation((pieces > 0) & ~inner, iterations=2)
     return np.where(outer & ~ndimage.binary_dilation(inner), 0, ink)
 
-# %% ../nbs/08_your_own_digits.ipynb #3c9c2ae8
+# %% ../nbs/08_your_own_digits.ipynb #4352e684
 def _has_several(ink):
     "Do empty columns part two pieces that are about as tall as all of it?"
-    def height(part): return (part > .2).any(1).sum()
+    def is_tall(part): return (part > .2).any(1).sum() > .45*(ink > .2).any(1).sum()
     strips, _ = ndimage.label((ink > .2).any(0))
     parts = [ink[:, cols] for cols, in ndimage.find_objects(strips)]
-    return sum(height(p) > .45*height(ink) and p.sum() > .12*ink.sum() for p in parts) > 1
+    return len([p for p in parts if is_tall(p) and p.sum() > .12*ink.sum()]) > 1
 
 # %% ../nbs/08_your_own_digits.ipynb #edd2f78b
 def _prepare(gray):
