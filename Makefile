@@ -10,90 +10,63 @@ ifeq ($(origin PYTHON),undefined)
 endif
 # What to install: the pinned set, or with UPGRADE=1 the newest of everything.
 PINS := $(if $(UPGRADE),--upgrade,--constraint constraints.txt)
-UV := uv==0.13.8
-
-# Named after the interpreter and what is to be installed, so that it is made anew when one of them changes.
+PIP = .venv/bin/uv pip install --quiet --python .venv/bin/python $(PINS)
+# Named after the interpreter and what is installed, so that it is made again when one of them changes.
 STAMP := .venv/installed-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.version_info[:2])')-$(shell \
   cat settings.ini setup.py pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)$(if $(UPGRADE),-newest)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+# Notebooks run in folders of their own, and their checks are asserts.
+ABSOLUTE = $(shell python3 -c 'import os; print(os.path.abspath(os.path.expanduser(os.environ["$1"])))')
+$(foreach name,DIGITLAB_MNIST DIGITLAB_CACHE,$(if $($(name)),$(eval export $(name) := $(call ABSOLUTE,$(name)))))
+unexport PYTHONOPTIMIZE
 # Two notebooks at once share the cores, and threads that wait by spinning would take the time from those that work.
 THREADS := $(shell python3 -c 'import os; print(max(1, os.cpu_count()//2))')
 
-$(STAMP):
-	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("digitlab needs Python 3.10 or newer, this is %s; choose another: make PYTHON=python3.12 ..." % sys.version.split()[0])'
-	@[ '$(PYTHON)' = .venv/bin/python ] || $(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check $(UV)
-	.venv/bin/uv pip install --quiet --python .venv/bin/python --compile-bytecode $(PINS) --editable '.[dev]'
-	@rm -f .venv/installed-* && touch $@
-
-.PHONY: help install run full test lab refresh model prepare check hooks docs student browser faults mutants bench audit clean
+.PHONY: help install run full test lab refresh model prepare check hooks student docs browser bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 	@echo '  PYTHON=python3.12 chooses the interpreter, ARGS="..." goes to the command, UPGRADE=1 installs the newest of everything.'
 
+$(STAMP):
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("digitlab needs Python 3.10 or newer, this is %s; choose another: make PYTHON=python3.12 ..." % sys.version.split()[0])'
+	@[ '$(PYTHON)' = .venv/bin/python ] || $(PYTHON) -m venv --clear .venv
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check uv==0.13.8
+	@$(PIP) --editable '.[dev]'
+	@ln -sf nbdev-test .venv/bin/nbdev_test
+	@rm -f .venv/installed-* && touch $@
 install: $(STAMP) ## make .venv with the pinned set
-
-run: $(STAMP) ## run the whole series with papermill, two notebooks at a time, and write a report (runs/latest/report.html)
+run: $(STAMP) ## run every notebook with papermill, two at a time, and write a report (runs/latest/report.html)
 	@digitlab run --jobs 2 $(ARGS)
-
 full: $(STAMP) ## the same at the published sizes
 	@digitlab run --full $(ARGS)
-
 test: $(STAMP) ## test every notebook, and what a notebook can't hold
-	@TQDM_DISABLE=1 OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$(THREADS) nbdev_test --n-workers 2 --timing
-	@pytest $(ARGS)
-
+	@TQDM_DISABLE=1 OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$(THREADS) \
+	  nbdev_test --n-workers 2 --timing --skip-file-re '^[_.]|-Copy[0-9]*\.ipynb$$'
+	@OMP_WAIT_POLICY=PASSIVE pytest $(ARGS)
 lab: $(STAMP) ## open the notebooks in JupyterLab
 	@cd nbs && jupyter lab $(ARGS)
-
-refresh: $(STAMP) ## run the notebooks at full sizes on MNIST and keep their outputs in nbs/
-	@digitlab refresh $(ARGS)
-	@jupyter nbconvert --log-level WARN --execute --inplace nbs/index.ipynb
-
+refresh: $(STAMP) ## run the notebooks at the published sizes on MNIST and keep their outputs in nbs/
+	@python dev/refresh.py $(ARGS)
+	@jupyter nbconvert --log-level ERROR --execute --inplace nbs/index.ipynb
 model: $(STAMP) ## train the small network that comes with the package, on MNIST
 	@python -c 'from digitlab.predict import make_model; make_model()'
-
-prepare: $(STAMP) ## write the modules and the README anew from the notebooks, and clean the notebooks
-	@nbdev-export
-	@nbdev-clean
-	@python .ci/readme.py
-	@python .ci/questions.py
-
+prepare: $(STAMP) ## write the modules and the README from the notebooks, and clean the notebooks
+	@python dev/readme.py --check && nbdev-export && nbdev-clean && python dev/readme.py
 check: prepare ## fail if `make prepare` changes anything that is committed
-	@git status --porcelain -- digitlab nbs README.md docs/questions.md | awk '{ print "not what the notebooks give:", $$0; bad = 1 } END { exit bad }'
-
-hooks: $(STAMP) ## in git: notebooks merged and compared by cells, and checked before each commit
-	@nbdev-install-hooks
-	@git config --local merge.jupyternotebook.driver '.venv/bin/nbdev-merge %O %A %B %P'
-	@git config --local diff.jupyternotebook.command .venv/bin/nbdev-diff-driver
+	@git status --porcelain -- digitlab nbs README.md | awk '{ print "not what the notebooks give:", $$0; bad = 1 } END { exit bad }'
+hooks: $(STAMP) ## in git: notebooks compared and merged by cells, and checked before each commit
+	@git config merge.jupyternotebook.driver '.venv/bin/nbdev-merge %O %A %B %P'
+	@git config diff.jupyternotebook.command .venv/bin/nbdev-diff-driver
 	@cp .ci/pre-commit "$$(git rev-parse --git-path hooks)/pre-commit"
-
 student: $(STAMP) ## make the student's copy, with cells to fill in (folder student; ARGS="FOLDER --force")
-	@python .ci/student.py $(ARGS)
-
-docs: $(STAMP) ## build the site (docs/_site/index.html) and test it
-	@python -c 'import sys; sys.version_info >= (3, 11) or sys.exit("the site needs Python 3.11 or newer: make PYTHON=python3.12 docs")'
-	@python -c 'import myst_nb, sphinx_book_theme, latex2mathml' 2>/dev/null || .venv/bin/uv pip install --quiet --python .venv/bin/python $(PINS) --editable '.[dev,docs]'
-	@python docs/build.py
-	@pytest docs/test_site.py
-
-browser: $(STAMP) ## run every notebook in JupyterLab, driven by a headless Chromium (set CHROMIUM, or `playwright install chromium`)
-	@python -c 'import playwright' 2>/dev/null || .venv/bin/uv pip install --quiet --python .venv/bin/python $(PINS) --editable '.[dev,browser]'
-	@pytest tests/browser/in_jupyterlab.py $(ARGS)
-
-faults: $(STAMP) ## kill, fill, flip and fuzz: the tests that take minutes
-	@pytest tests/faults tests/test_fuzz.py -m 'slow or not slow' $(ARGS)
-	@python tests/fuzz.py --inputs 100000
-
-mutants: $(STAMP) ## break each function on purpose, and see that a test notices
-	@python tests/mutants $(ARGS)
-
+	@python dev/student.py $(ARGS)
+docs: $(STAMP) ## build the site (dev/site/_site/index.html) and test it; needs Python 3.11 or newer
+	@$(PIP) --editable '.[dev,docs]' && python dev/site/build.py && pytest tests/test_site.py
+browser: docs ## drive JupyterLab and the site with Chromium (set CHROMIUM, or `playwright install chromium`)
+	@$(PIP) --editable '.[dev,docs,browser]' && DIGITLAB_SHOTS=runs/shots pytest tests/test_browser.py $(ARGS)
 bench: $(STAMP) ## measure speed, as ratios in one run
-	@OMP_WAIT_POLICY=ACTIVE python -m benchmarks $(ARGS)
-
-audit: $(STAMP) ## look the pinned packages up among the known vulnerabilities (asks the package index)
-	@.venv/bin/uv tool run pip-audit==2.10.1 --strict --no-deps --disable-pip --requirement constraints.txt
-
+	@OMP_WAIT_POLICY=ACTIVE python dev/bench.py $(ARGS)
 clean: ## remove .venv and what the targets made
-	rm -rf .venv runs student docs/_site build dist *.egg-info
+	rm -rf .venv runs student dev/site/_site build dist *.egg-info

@@ -1,15 +1,24 @@
-"Gives setuptools the requirements, extras and console scripts of settings.ini."
+"Gives setuptools the requirements and extras of settings.ini; all else is in pyproject.toml."
 from configparser import ConfigParser
 from pathlib import Path
 
 from setuptools import setup
+from setuptools.command.sdist import sdist
 
 config = ConfigParser(delimiters=['='])
-config.read_string((Path(__file__).parent / 'settings.ini').read_text(encoding='utf-8'))
+config.read(Path(__file__).with_name('settings.ini'), encoding='utf-8')
 settings = config['DEFAULT']
 
+
+class SourceDist(sdist):
+    "Packs settings.ini too, without which nothing can be built"
+    def make_release_tree(self, base_dir, files):
+        super().make_release_tree(base_dir, [*files, 'settings.ini'])
+
+
 setup(
+    cmdclass={'sdist': SourceDist},
     install_requires=settings['requirements'].split(),
-    extras_require={key.removesuffix('_requirements'): settings[key].split() for key in settings if key.endswith('_requirements')},
-    entry_points={'console_scripts': settings['console_scripts'].split(), 'nbdev': ['digitlab=digitlab._modidx:d']},
+    extras_require={extra: settings[f'{extra}_requirements'].split()
+                    for extra in ('dev', 'docs', 'browser')},
 )

@@ -1,20 +1,45 @@
-"Writes README.md from nbs/index.ipynb: cells tagged `remove-cell` and inputs tagged `remove-input` left out, links counted from the root."
-import base64, json, re
+"""Write README.md from nbs/index.ipynb, without cells tagged `remove-cell`, links from the root.
+
+With --check only look whether each notebook has a module of its own."""
+import re, sys
+from collections import defaultdict
 from pathlib import Path
 
 import nbformat
 from nbconvert import MarkdownExporter
 from traitlets.config import Config
 
-from digitlab.run import read_tables
+ROOT = Path(__file__).parents[1]
 
-root = Path(__file__).parents[1]
-results = json.loads((root/'nbs'/'06_resnet18_comparison.ipynb').read_text(encoding='utf-8'))
-(root/'nbs'/'images'/'comparison.png').write_bytes(base64.b64decode(read_tables(results)[0]['figures'][0][0]))
 
-notebook = nbformat.read(root/'nbs'/'index.ipynb', as_version=4)
-notebook.metadata.language_info = {'name': 'python'}
-remove = Config({'TagRemovePreprocessor': {'enabled': True, 'remove_cell_tags': ['remove-cell'], 'remove_input_tags': ['remove-input']}})
-text, _ = MarkdownExporter(config=remove).from_notebook_node(notebook)
-text = re.sub(r'\]\((?!\w+:|/|#)([^)]+)\)', lambda m: f'](nbs/{m[1]})'.replace('nbs/../', ''), text)
-(root/'README.md').write_text(re.sub(r'\n{3,}', '\n\n', text).strip() + '\n', encoding='utf-8')
+def check_exports(folder): # with the notebooks
+    "Stop if two notebooks export to one module, as a copy does"
+    homes = defaultdict(list)
+    for path in sorted(Path(folder).rglob('*.ipynb')):
+        if '.ipynb_checkpoints' in path.parts: continue
+        for module in re.findall(r'"#\| *default_exp (\S+?)[\\"]',
+                                 path.read_text(encoding='utf-8')):
+            homes[module].append(path.name)
+    for module, names in homes.items():
+        if len(names) > 1:
+            sys.exit(f'{" and ".join(names)} both export {module}: delete or move one of them')
+
+
+def readme_text(notebook): # nbs/index.ipynb as nbformat reads it
+    "The notebook as Markdown"
+    notebook.metadata.language_info = {'name': 'python'}
+    remove = Config()
+    remove.TagRemovePreprocessor.update(enabled=True, remove_cell_tags=['remove-cell'])
+    text, _ = MarkdownExporter(config=remove).from_notebook_node(notebook)
+    text = re.sub(r'\]\((?!\w+:|/|#)([^)]+)\)', lambda m: f'](nbs/{m[1]})'.replace('nbs/../', ''),
+                  text)
+    return re.sub(r'\n{3,}', '\n\n', text).strip() + '\n'
+
+
+def main():
+    if '--check' in sys.argv: return check_exports(ROOT/'nbs')
+    notebook = nbformat.read(ROOT/'nbs'/'index.ipynb', as_version=4)
+    (ROOT/'README.md').write_text(readme_text(notebook), encoding='utf-8')
+
+
+if __name__ == '__main__': main()

@@ -21,9 +21,10 @@ import torch
 from hypothesis import HealthCheck, assume, example, given, settings, strategies as st
 from PIL import Image
 
-from digitlab import data
+from digitlab import data, show
 from digitlab.data import (MNIST_SHA256, atomic_write, fetch_mnist, find_digits, idx_bytes,
                            read_digits, read_idx, resize_digits)
+from digitlab.show import progress_bar
 
 holds = partial(settings, deadline=None, derandomize=True, database=None,
                 suppress_health_check=list(HealthCheck))
@@ -124,7 +125,7 @@ def test_a_source_that_is_nothing(source):
 
 def test_an_empty_folder(tmp_path):
     for read in (read_digits, find_digits):
-        with pytest.raises(FileNotFoundError, match='holds training/<digit>.*or IDX files'):
+        with pytest.raises(FileNotFoundError, match='four such IDX files, or training/<digit>'):
             read(tmp_path)
 
 @pytest.mark.parametrize('source', ['mnist', 'auto'])
@@ -133,7 +134,7 @@ def test_what_digitlab_mnist_names(monkeypatch, idx, source):
     with pytest.raises(FileNotFoundError, match="DIGITLAB_MNIST names 'nowhere'"):
         read_digits(source)
     monkeypatch.setenv('DIGITLAB_MNIST', str(idx))
-    with pytest.raises(ValueError, match="idx isn't MNIST.*pass the folder itself"):
+    with pytest.raises(ValueError, match="idx isn't MNIST.*name the folder as the source"):
         read_digits(source)
 
 def test_tilde_and_relative_paths(monkeypatch, tmp_path, tiny_mnist):
@@ -157,7 +158,7 @@ def test_half_a_tree_of_fastais(monkeypatch, tmp_path, capsys):
     assert f'Passed over {half}: {half} isn\'t MNIST, or not all of it' in capsys.readouterr().err
     shutil.rmtree(half/'testing')
     assert read_digits('auto').kind == 'digits'
-    assert f'Passed over {half}: {half}/testing/0 is missing' in capsys.readouterr().err
+    assert f'Passed over {half}: {half}/testing/0 has no PNG images' in capsys.readouterr().err
 
 def test_a_whole_tree_of_fastais(tmp_path, tiny_mnist):
     whole = write_tree(tmp_path/'home'/'.fastai'/'data'/'mnist_png')
@@ -187,24 +188,24 @@ def damage_ten(path): path.write_bytes(idx_bytes(np.full(30, 10, np.uint8)))
 def damage_fewer(path): path.write_bytes(idx_bytes(some_digits(29)[1]))
 
 @pytest.mark.parametrize('damage, message', [
-    (damage_truncate, 'announces 30 bytes and holds 29'), (damage_longer, 'holds more'),
-    (damage_magic, '00 00 0d 01'), (damage_ten, 'labels from 0 to 9'),
-    (damage_fewer, 'each of 30 images'),
-    (os.unlink, 'has no train-labels-idx1-ubyte'), (lambda path: path.write_bytes(b''), 'begin')])
+    (damage_truncate, 'array of size 29 into shape (30,)'), (damage_longer, 'array of size 31'),
+    (damage_magic, 'not of shape ()'), (damage_ten, '30 labels from 0 to 9'),
+    (damage_fewer, '30 labels from 0 to 9'),
+    (os.unlink, 'has no train-labels-idx1-ubyte'), (lambda path: path.write_bytes(b''), 'not of shape')])
 def test_bad_idx_is_named(idx, damage, message):
     damage(idx/'train-labels-idx1-ubyte')
     with pytest.raises((ValueError, FileNotFoundError), match='train-labels-idx1-ubyte') as error:
         read_digits(idx)
-    assert message.replace('each of', 'one for each of') in str(error.value)
+    assert message in str(error.value)
 
 def test_absurd_headers_take_no_memory(tmp_path):
     head = bytes([0, 0, 8, 3]) + struct.pack('>3I', 2**32 - 1, 28, 28)
     for content in (head, gzip.compress(head), head[:4] + struct.pack('>3I', 10**6, 28, 28)):
         (tmp_path/'claim').write_bytes(content)
-        with pytest.raises(ValueError, match='claim.*announces .* bytes and holds 0'):
+        with pytest.raises(ValueError, match='claim.*array of size 0'):
             read_idx(tmp_path/'claim')
     (tmp_path/'bomb').write_bytes(gzip.compress(idx_bytes(some_digits(2)[0]) + bytes(10**8), 1))
-    with pytest.raises(ValueError, match='bomb.*holds more'): read_idx(tmp_path/'bomb')
+    with pytest.raises(ValueError, match='bomb.*array of size 1000'): read_idx(tmp_path/'bomb')
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory): return tmp_path_factory.mktemp('properties')
@@ -249,12 +250,12 @@ def test_stray_files_are_passed_over(tree):
 
 def test_order_is_by_number(tree):
     (tree/'training'/'3'/'3.png').rename(tree/'training'/'3'/'last.PNG')
-    names = [path.name for _, digit, path in data._list_pngs(tree/'training') if digit == 3]
+    names = [path.name for digit, path in data._list_pngs(tree/'training') if digit == 3]
     assert names == ['13.png', '23.png', 'last.PNG']
 
 def test_a_digit_without_images(tree):
     for path in (tree/'testing'/'4').iterdir(): path.unlink()
-    with pytest.raises(FileNotFoundError, match='testing/4 is missing or has no PNG'):
+    with pytest.raises(FileNotFoundError, match='testing/4 has no PNG'):
         read_digits(tree)
 
 @pytest.mark.parametrize('damage, message', [
@@ -434,32 +435,23 @@ def test_a_copy_in_a_cache_that_can_only_be_read(tmp_path, monkeypatch, tiny_mni
 # progress
 
 def run_bar():
-    with data._Bar(100, 'reading') as bar:
+    with progress_bar(100, 'reading') as bar:
         if not bar.disable: bar.start_t, bar.last_print_t = bar.start_t - 2, bar.last_print_t - 2
         bar.update(50)
-        bar.reset()  # as pooch does
 
-@pytest.mark.parametrize('disabled', [False, True])
-def test_the_bar_in_a_notebook(monkeypatch, capsys, disabled):
-    "It shows something after a second, and an empty line is all that is left"
+@pytest.mark.parametrize('watched', [True, False])
+def test_the_bar_in_a_notebook(monkeypatch, capsys, watched):
+    "It shows something after a second and leaves nothing; where nobody looks it shows nothing"
     shown = []
     class Output:
-        def update(self, line, raw): shown.append(line)
-    def display(line, raw, display_id): shown.append(line); return Output()
+        def update(self, data, raw): shown.append(data)
+    def display(data, raw, display_id): shown.append(data); return Output()
     monkeypatch.setattr('IPython.display.display', display)
-    monkeypatch.setitem(sys.modules, 'ipykernel', sys)
-    monkeypatch.setenv('TQDM_DISABLE', '1' if disabled else '')
-    run_bar()
-    texts = [line['text/plain'] for line in shown]
-    assert capsys.readouterr().err == ''
-    if disabled: assert texts == []
-    else: assert texts[0].startswith('reading:  50%') and texts[-1] == ''
-
-def test_no_bar_in_a_log(monkeypatch, capsys):
-    monkeypatch.delenv('TQDM_DISABLE', raising=False)
-    monkeypatch.delitem(sys.modules, 'ipykernel', raising=False)
+    monkeypatch.setattr(show, 'in_frontend', lambda: watched)
     run_bar()
     assert capsys.readouterr().err == ''
+    if watched: assert shown[0]['text/plain'].startswith('reading:  50%') and shown[-1] == {}
+    else: assert shown == []
 
 
 # the network
@@ -556,6 +548,7 @@ def test_auto_without_network(monkeypatch, capsys):
 def test_processes_at_once(server, idx, tmp_path):
     "They fetch and write the same, and none takes away what another reads"
     def work():
+        ok = False
         try: ok = same(read_digits(find_digits(fetch_mnist((server.url,)))), read_digits(idx))
         finally: os._exit(not ok)
     children = []

@@ -1,13 +1,11 @@
-"""The command `digitlab`: what notebooks, disks and people can do to it. The notebooks here are tiny and import nothing heavy."""
-import errno
-import io
+"What notebooks, disks and people can do to the command `digitlab`. The notebooks here are tiny."
+import importlib.util
 import json
 import os
 import re
 import signal
 import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,487 +13,362 @@ from types import SimpleNamespace
 import nbformat
 import psutil
 import pytest
+from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from digitlab import __version__, run
 
-REPO = Path(__file__).parent.parent
-COMMAND = [sys.executable, '-c', 'import sys; from digitlab.run import main; sys.exit(main())']
-RECORD = "display({{'text/plain': 'value', 'application/vnd.digitlab.result+json': {{'name': {!r}, 'value': {}, 'unit': '', 'varies': False}}}}, raw=True)"
-FIGURE = '''
-from base64 import b64decode
+ROOT = Path(__file__).parents[1]
+RESULT = "display({'text/plain': '%s', 'application/vnd.digitlab.result+json': %s}, raw=True)"
+KERNEL = {'kernelspec': {'name': 'python3', 'language': 'python', 'display_name': 'python3'}}
+FIGURE = '''from base64 import b64decode
 from IPython.display import Image
-png = 'iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg=='
-display(Image(b64decode(png)), metadata={'image/png': {'alt': 'a <dot>'}})'''
+png = ('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk'
+       'YPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==')
+display(Image(b64decode(png), alt='a <dot>'))'''
+AROUND = '''import os, sys
+names = 'OMP_WAIT_POLICY', 'TQDM_DISABLE', 'DIGITLAB_MNIST'
+around = [os.environ[name] for name in names] + [os.path.basename(os.getcwd()), __debug__]'''
 
 
-def write(path, parameters, *code, tag='parameters', metadata=None):
+def write(path, parameters, *code, **extra):
     "A notebook with a title, a parameters cell and code"
-    cells = [new_markdown_cell(f'# About {path.stem}'), new_code_cell(parameters, metadata={'tags': [tag]}), *map(new_code_cell, code)]
-    nbformat.write(new_notebook(cells=cells, metadata=metadata or {}), path)
+    title = new_markdown_cell(f'# About {path.stem}')
+    knobs = new_code_cell(parameters, metadata={'tags': ['parameters']})
+    nb = new_notebook(cells=[title, knobs, *map(new_code_cell, code)], metadata=KERNEL)
+    nb.cells += extra.pop('cells', [])
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(nb | extra))
     return path
 
 
-def start(*words, cwd, **settings):
-    "The command as a process"
-    def default_interrupt(): signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell may start the tests with SIGINT ignored
-    return subprocess.Popen([*COMMAND, *map(str, words)], cwd=cwd, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                            preexec_fn=default_interrupt, **settings)
+def digitlab(*words, **settings):
+    "The command, in this process"
+    return CliRunner(**settings).invoke(run.main, list(map(str, words)))
 
 
-def digitlab(*words, cwd, **settings):
-    "Exit status, output and errors of the command"
-    process = start(*words, cwd=cwd, **settings)
-    out, err = process.communicate(timeout=120)
-    return process.returncode, out, err
-
-
-def wait_for(condition, seconds=40):
-    "Wait until `condition` gives something true"
-    end = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < end, 'waited in vain'
-        time.sleep(.05)
-    return found
-
-
-def assert_whole(folder):
-    "No file of `folder` is half written, and none is left aside"
-    for path in folder.rglob('*'):
-        assert not re.search(r'\.\d+$', path.name), f'{path} was left aside'
-        if path.suffix in ('.json', '.ipynb'): json.loads(path.read_text())
-        if path.suffix == '.html': assert path.read_text().rstrip().endswith('</html>')
+def python(*words):
+    "What Python prints for a command line"
+    done = subprocess.run([sys.executable, *words], cwd=ROOT, capture_output=True, text=True)
+    return done.stdout
 
 
 @pytest.fixture
-def project(tmp_path):
-    "A project with a folder of notebooks"
-    (tmp_path/'nbs').mkdir()
+def project(tmp_path, monkeypatch):
+    "A project with two notebooks"
+    write(tmp_path/'nbs'/'01_a.ipynb', 'size = 1  # of it (full: 20)')
+    write(tmp_path/'nbs'/'02_b.ipynb', "source = 'auto'\ndevice = 'auto'\nseed = 1")
+    monkeypatch.chdir(tmp_path)
     return tmp_path
 
 
 @pytest.fixture(scope='module')
 def mixed(tmp_path_factory):
-    "One run of notebooks that end in every way there is"
+    "One run of notebooks that end in many ways"
     project = tmp_path_factory.mktemp('mixed')
-    nbs = project/'{nbs} äöü'  # papermill takes braces in a path for a pattern
-    nbs.mkdir()
-    write(nbs/'01_good.ipynb', "seed = 1  # of the draw\nsize = 2  # of the work, not size=3 (full: 20)\nname = 'x'  # a # in it (full: (3, 4))",
-          RECORD.format('all three', '[seed, size, name]'), RECORD.format('accuracy', '0.12345'), FIGURE,
-          'import os\n' + RECORD.format('surroundings', '[os.environ["OMP_WAIT_POLICY"], os.environ["TQDM_DISABLE"], os.path.basename(os.getcwd())]'))
-    write(nbs/'02_fails.ipynb', 'size = 1', 'print("before")', 'values = [1]\n1 / (size - 1)  # <b>', 'print("never")')
-    write(nbs/'03_dies.ipynb', 'size = 1', 'import os\nprint("last words", flush=True)\nimport time; time.sleep(.5)\nos._exit(3)', 'print("never")')
-    write(nbs/'00_hangs.ipynb', 'size = 1', 'import subprocess\nchild = subprocess.Popen(["sleep", "4711"])\nopen("child", "w").write(str(child.pid))',
-          'import time\nprint("waiting")\nwhile True: time.sleep(1)')
-    write(nbs/'05_leaves.ipynb', 'size = 1', 'import sys\nsys.exit()', 'print("never")')
-    write(nbs/'06_loud.ipynb', 'size = 1', 'print("la" * 5_000_000)', '"l" * 1_000_000')
-    write(nbs/'07_kills.ipynb', 'size = 1', 'import os, signal\nos.kill(os.getppid(), signal.SIGKILL)\nimport time; time.sleep(60)')
-    status, out, err = digitlab('run', '--nbs', nbs, '--jobs', 3, '--timeout', 16, '--full', '-p', 'size', 1, cwd=project)
+    nbs = project/'nbs'
+    write(nbs/'01_50% #1.ipynb', 'size: int = 1  # of it (full: (3, 4))\nrate = 0.1', AROUND,
+          RESULT % ('loss → end: 1.5', "dict(name='loss → end', value=1.5, expected=1.5, "
+                    "published=1.49, unit='s')"),
+          RESULT % ('', "dict(name='all', value=[str(size), str(rate), *map(str, around)])"),
+          RESULT % ('0.9168 '*20, "dict(name='models', value=dict(columns=['model', 'acc'], "
+                    "data=[['a', .98]]))"),
+          FIGURE)
+    write(nbs/'02_fails.ipynb', 'size = 1', 'print("before")', '1 / 0  # <b>', 'print("never")')
+    write(nbs/'03_dies.ipynb', 'size = 1', 'import os\nos._exit(3)', 'print("never")')
+    write(nbs/'04_version.ipynb', 'size = 1', nbformat=5)
+    heading = dict(cell_type='heading', id='h', metadata={}, source='')
+    write(nbs/'05_cell.ipynb', 'size = 1', cells=[heading])
+    write(nbs/'06_late.ipynb', 'size = 1')
+    (nbs/'07_text.ipynb').write_text('no notebook')
+    write(nbs/'01_50% #1-Copy1.ipynb', 'size = 1')
+    run_job = run.run_job
+    def impatient(job, folder, env, timeout):
+        run_job(job, folder, env, .05 if job.path.stem == '06_late' else timeout)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(project)
+        patch.setattr(run, 'run_job', impatient)
+        for name, value in dict(PYTHONOPTIMIZE='1', DIGITLAB_MNIST='mnist', COLUMNS='80').items():
+            patch.setenv(name, value)
+        for name in 'OMP_WAIT_POLICY', 'OMP_NUM_THREADS': patch.delenv(name, raising=False)
+        words = 'run', '--jobs', 2, '--timeout', 300, '--full', '-p', 'rate', '1e-5'
+        done = digitlab(*words, charset='cp1252')
     folder = (project/'runs'/'latest').resolve()
-    return SimpleNamespace(project=project, status=status, out=out, err=err, folder=folder,
-                           results=json.loads((folder/'results.json').read_text()), report=(folder/'report.html').read_text())
+    results = json.loads((folder/'results.json').read_text(encoding='utf-8'))
+    return SimpleNamespace(
+        project=project, status=done.exit_code, out=done.output, folder=folder, results=results,
+        notebooks={one['name']: one for one in results['notebooks']},
+        report=(folder/'report.html').read_text(encoding='utf-8'))
 
 
-def outcome(mixed, name): return next(one for one in mixed.results['notebooks'] if one['name'] == name)
+def test_one_broken_notebook_never_costs_the_report(mixed):
+    assert mixed.status == 1 and mixed.results['headline'] == '1 of 7 notebooks passed'
+    assert [name for name, one in mixed.notebooks.items() if one['status'] == 'ok'] == ['01_50% #1']
+    said = {name: (one['error'].get('cell'), one['error']['what'])
+            for name, one in mixed.notebooks.items() if one['error']}
+    assert said['02_fails'] == (4, 'ZeroDivisionError: division by zero')
+    assert said['03_dies'][0] == 3 and 'Kernel died' in said['03_dies'][1]
+    assert said['04_version'][0] is None and 'nbformat version 5' in said['04_version'][1]
+    assert 'NotebookValidationError' in said['05_cell'][1] and 'NotJSONError' in said['07_text'][1]
+    assert said['06_late'] == (None, 'TimeoutError: took over 0.05 s')
+    for name in mixed.notebooks: assert f'{name}: ' in mixed.out and f'{name}.ipynb' in mixed.report
+    for name in '01_50% #1', '02_fails': assert f'<h2>About {name}</h2>' in mixed.report
 
 
-def test_the_rest_runs_when_one_fails(mixed):
-    assert (mixed.status, mixed.err) == (1, '')
-    statuses = {one['name']: one['status'] for one in mixed.results['notebooks']}
-    assert statuses == {'01_good': 'ok', '02_fails': 'failed', '03_dies': 'failed', '00_hangs': 'failed', '05_leaves': 'failed',
-                        '06_loud': 'ok', '07_kills': 'failed'}
+def test_parameters_and_environment(mixed):
+    "-p wins over --full, a small number stays one, checks are on, paths mean the same everywhere"
+    one = mixed.notebooks['01_50% #1']
+    assert one['parameters'] == {'size': [3, 4], 'rate': 1e-5}
+    expected = ['[3, 4]', '1e-05', 'PASSIVE', '1', str(mixed.project/'mnist'), 'nbs', 'True']
+    assert one['results'][1]['value'] == expected
 
 
-def test_parameters_and_results(mixed):
-    good = outcome(mixed, '01_good')
-    assert good['parameters'] == {'seed': 1, 'size': 1, 'name': [3, 4]}  # -p wins over --full
-    assert [(r['name'], r['value']) for r in good['results'][:2]] == [('all three', [1, 1, [3, 4]]), ('accuracy', 0.12345)]
-    assert (good['title'], good['cells_done'], good['cells'], good['error']) == ('About 01_good', 6, 6, None)
-    assert (mixed.results['full'], mixed.results['source'], mixed.results['device']) == (True, None, None)
-    assert all(one['seconds'] == round(one['seconds'], 1) for one in (mixed.results, *mixed.results['notebooks']))
-    assert '<dt>sizes</dt><dd>full</dd>' in mixed.report
-    assert {'python', 'torch', 'torchvision', 'fastai', 'digitlab', 'papermill'} <= mixed.results['versions'].keys()
+def test_terminal(mixed):
+    assert '01_50% #1: start\n' in mixed.out
+    assert re.search(r'^01_50% #1: ok \d+\.\d s$', mixed.out, re.M)
+    assert '02_fails: FAILED cell 4: ZeroDivisionError' in mixed.out
+    assert '\nloss ? end: 1.5\n' in mixed.out  # cp1252 has no arrow
+    assert mixed.out.count('\n0.9168 0.9168') == 2  # lines break between words
+    summary = mixed.out[mixed.out.index('\n\n01_50% #1'):].splitlines()
+    assert max(map(len, summary[:-1])) <= 80
+    assert summary[-1] == f'report: {Path("runs")/mixed.folder.name/"report.html"}'
 
 
-@pytest.mark.parametrize('name, what, cell, source', [
-    ('02_fails', 'ZeroDivisionError: division by zero', 4, 'values = [1]\n1 / (size - 1)  # <b>'), ('03_dies', 'DeadKernelError: Kernel died', 3, 'os._exit(3)'),
-    ('00_hangs', 'TimeoutError: not done after 16 s', 4, 'while True'), ('05_leaves', 'SystemExit', 3, 'sys.exit()'),
-    ('07_kills', 'the process ended with status -9', 3, 'os.kill')])
-def test_a_failure_is_named_with_its_cell(mixed, name, what, cell, source):
-    error = outcome(mixed, name)['error']
-    assert what in error['what'] and error['cell'] == cell and source in error['source']
-    assert '\x1b' not in error['traceback'] and (name != '02_fails' or '1 / (size - 1)' in error['traceback'])
-    assert re.search(f'{name}: FAILED cell {cell}: {re.escape(what)}', mixed.out)
-    assert f'<a href="{name}.html#cell-id={error["id"]}">Cell {cell}</a>' in mixed.report
-    assert f'id="cell-id={error["id"]}"' in (mixed.folder/f'{name}.html').read_text()
-
-
-def test_what_was_done_by_then_is_kept(mixed):
-    assert 'last words' in (mixed.folder/'03_dies.ipynb').read_text()
-    assert 'waiting' in (mixed.folder/'00_hangs.ipynb').read_text()
-    assert_whole(mixed.project/'runs')
-
-
-def test_the_notebooks_stay_as_they_are(mixed):
-    for path in (mixed.project/'{nbs} äöü').glob('*.ipynb'): assert not any(cell.get('outputs') for cell in json.loads(path.read_text())['cells'])
-
-
-def test_a_hanging_notebook_leaves_no_process(mixed):
-    assert not psutil.pid_exists(int((mixed.project/'{nbs} äöü'/'child').read_text()))
-    assert not [p for p in psutil.process_iter(['cwd']) if str(mixed.project) in str(p.info['cwd'])]
-
-
-def test_a_loud_notebook_is_cut(mixed):
-    assert (mixed.folder/'06_loud.ipynb').stat().st_size < 300_000
-    assert 'cut here: more than 100,000 characters' in (mixed.folder/'06_loud.html').read_text()
-
-
-def test_log_lines_and_table(mixed):
-    lines = mixed.out.splitlines()
-    assert '01_good: start' in lines and re.search(r'^01_good: ok \d+\.\d s$', mixed.out, re.M)
-    assert re.search(r'^01_good   accuracy      0.1235$|^01_good +accuracy +0\.123[45]$', mixed.out, re.M)
-    assert lines[-2:] == ['2 of 7 notebooks passed', f'report: runs/{mixed.folder.name}/report.html']
-
-
-def test_live_lines_in_a_terminal(project, monkeypatch, capsys):
-    class Terminal(io.StringIO):
-        def isatty(self): return True
-    monkeypatch.setattr(sys, 'stderr', terminal := Terminal())
-    monkeypatch.delenv('TQDM_DISABLE', raising=False)
-    good, bad = jobs = run.plan([write(project/'nbs'/f'{name}.ipynb', 'size = 1', 'print(1)') for name in ('01_good', '02_bad')], {})
-    with run.watching(jobs) as show:
-        good.status, good.cell, good.seconds = 'running', 1, 2.5
-        show(good)
-        good.status, good.cell = 'ok', 3
-        show(good)
-        bad.fail('NameError: x\nmore', 2)
-        show(bad)
-    seen = terminal.getvalue()
-    for line in ('1/3 cells, 2.5 s', '3/3 cells, ok 2.5 s', 'FAILED cell 3: NameError: x'): assert line in seen
-    assert 'more' not in seen and capsys.readouterr().out == ''
-
-
-def test_the_report_is_self_contained(mixed):
-    links = re.findall(r'(?:src|href)\s*=\s*"([^"]*)"', mixed.report)
-    assert links and not re.search(r'url\(|@import|<script|<link', mixed.report)
-    for link in links:
-        assert link.startswith(('data:image/', '#')) or (mixed.folder/link.partition('#')[0]).is_file()
+def test_report(mixed):
+    assert '<td>loss → end</td><td>1.5000 s</td><td>1.5000</td><td>1.4900</td>' in mixed.report
+    assert '<h3>models</h3>' in mixed.report and '<td>0.9800</td>' in mixed.report
     assert 'alt="a &lt;dot&gt;"' in mixed.report and '# &lt;b&gt;' in mixed.report
-    assert 'prefers-color-scheme: dark' in mixed.report and 'name="viewport"' in mixed.report
+    assert '\x1b' not in mixed.report and 'prefers-color-scheme: dark' in mixed.report
+    assert 'href="01_50%25%20%231.ipynb"' in mixed.report
+    assert (mixed.folder/'01_50% #1.ipynb').is_file()
+    assert not re.search(r'<script|<link|url\(|(src|href)="(?!data:|#|0\d_)', mixed.report)
 
 
-def test_latest_points_to_the_newest(mixed):
-    assert (mixed.project/'runs'/'latest').is_symlink()
-    assert sorted(os.listdir(mixed.project/'runs')) == sorted([mixed.folder.name, 'latest'])
-    assert re.fullmatch(r'\d{8}T\d{6}Z', mixed.folder.name)
+def test_notebooks_stay_as_they_are(mixed):
+    for path in (mixed.project/'nbs').glob('0[1-3]*'):
+        assert '"outputs": [{' not in path.read_text()
 
 
-def test_kernels_get_quiet_waiting_and_no_bars(mixed):
-    assert outcome(mixed, '01_good')['results'][2]['value'] == ['PASSIVE', '1', '{nbs} äöü']
+def test_broken_results_cost_no_report(project, monkeypatch):
+    def run_job(job, folder, env, timeout):
+        job.status, job.results = 'ok', [dict(name='x', value={'no': 'table'}, text='')]
+    monkeypatch.setattr(run, 'run_job', run_job)
+    assert digitlab('run', '01').exit_code == 0
+    assert '<h3>x</h3>' in (project/'runs'/'latest'/'report.html').read_text()
 
 
-@pytest.mark.parametrize('at_once, expected', [(1, None), (2, '4'), (3, '2'), (99, '1')])
-def test_notebooks_at_once_share_the_cores(project, monkeypatch, at_once, expected):
-    given = {}
-    def popen(*args, env, **settings):
-        given.update(env)
-        return SimpleNamespace(stdout=[], stdin=io.StringIO())
-    for name in ('OMP_NUM_THREADS', 'OMP_WAIT_POLICY'): monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(run.subprocess, 'Popen', popen)
-    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
-    run.start_job(run.Job(write(project/'nbs'/'01_a.ipynb', 'size = 1')), project, at_once)
-    assert (given.get('OMP_NUM_THREADS'), given.get('OMP_WAIT_POLICY')) == (expected, expected and 'PASSIVE') and given['TQDM_DISABLE'] == '1'
-
-
-def test_a_relative_path_to_mnist_counts_from_where_the_command_is_given(project, monkeypatch):
-    (project/'here'/'mnist').mkdir(parents=True)
-    (project/'nbs'/'mnist').mkdir()
-    monkeypatch.chdir(project/'here')
-    for named, expected in (('mnist', project/'here'/'mnist'), ('no-such', 'no-such'), ('', '')):
-        monkeypatch.setenv('DIGITLAB_MNIST', named)
-        job = run.Job(write(project/'nbs'/'01_a.ipynb', 'size = 1', 'import os\nassert os.environ["DIGITLAB_MNIST"] == ' + repr(str(expected))))
-        run.run_jobs([job], project)
-        assert job.status == 'ok', job.error
-
-
-def test_each_cell_is_told_and_no_time_is_the_limit(project):
-    job = run.Job(write(project/'nbs'/'01_a.ipynb', 'size = 1', 'import time; time.sleep(1)', 'print(1)'))
-    told = []
-    run._run_papermill(dict(path=str(job.path), out=str(project/'out.ipynb'), params={}), lambda cell: told.append(cell))
-    assert told == sorted(told) and set(told) == {0, 1, 2, 3}
-    run.run_jobs([job], project)
-    assert (job.status, job.cell, job.error) == ('ok', 4, None) and job.seconds > 1
-
-
-def test_the_last_words_of_a_process_are_kept(project):
-    job = run.Job(write(project/'nbs'/'01_a.ipynb', 'size = 1'))
-    job.began, job.told, job.ear, job.noise = time.monotonic(), None, threading.Thread(), io.BytesIO(b'first' + b'.'*6000 + b'last words')
-    job.proc = SimpleNamespace(poll=lambda: -9)
-    job.ear.start()
-    run.check_job(job)
-    assert job.error['what'] == 'the process ended with status -9'
-    assert len(job.error['traceback']) == 5000 and job.error['traceback'].endswith('.last words')
-
-
-def test_a_process_that_does_not_listen_is_killed_with_its_children(project):
-    job = run.Job(write(project/'nbs'/'01_a.ipynb', 'size = 1'))
-    code = 'import subprocess; print(subprocess.Popen(["sleep", "4711"]).pid, flush=True); import time; time.sleep(4711)'
-    job.proc = subprocess.Popen([sys.executable, '-c', code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    child, wait = psutil.Process(int(job.proc.stdout.readline())), job.proc.wait
-    job.proc.wait = lambda seconds: wait(seconds/100)  # patience for a tenth of a second
-    run.stop_job(job, 'enough')
-    assert wait(10) == -signal.SIGKILL and job.error['what'] == 'enough'
-    wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE, 10)
-
-
-@pytest.mark.parametrize('statuses, said', [(['ok', 'ok'], 'All 2 notebooks passed'), (['ok'], '1 of 1 notebooks passed'), (['ok', 'failed'], '1 of 2 notebooks passed')])
-def test_headline(statuses, said): assert run.headline(dict(status='', notebooks=[dict(status=s) for s in statuses])) == said
-
-
-def test_of_several_unknown_parameters_the_first_by_name_is_named(project):
-    path = write(project/'nbs'/'01_a.ipynb', 'size = 1')
-    with pytest.raises(run.Refused, match='no parameter a000,'): run.plan([path], {f'a{n:03}': 1 for n in reversed(range(500))})  # by chance a set begins with a000 once in 500 times
-
-
-def test_the_title_may_come_after_other_text(project):
-    cells = [new_markdown_cell('A badge'), new_code_cell('size = 1', metadata={'tags': ['parameters']}), new_markdown_cell('# The title'), new_markdown_cell('# Another')]
-    nbformat.write(new_notebook(cells=cells), project/'nbs'/'01_a.ipynb')
-    assert run.summarise(run.Job(project/'nbs'/'01_a.ipynb'), project)['title'] == 'The title'
-
-
-def test_a_run_is_timed_to_tenths_of_seconds(project, monkeypatch):
-    monkeypatch.setattr(run, 'time', SimpleNamespace(monotonic=iter([100, 112.3456]).__next__))
-    for name in ('run_jobs', 'print_results', 'write_report'): monkeypatch.setattr(run, name, lambda *args: None)
-    told = {}
-    run._perform([run.Job(write(project/'nbs'/'01_a.ipynb', 'size = 1'))], told, SimpleNamespace(jobs=1, timeout=0), project)
-    assert told['seconds'] == 12.3
-
-
-def test_table_of_whole_numbers_has_no_decimals():
-    assert run.table_text(dict(columns=['a', 'b'], data=[[3., .5], [1000., .25], [1e7, 1.]])) == [['a', 'b'], ['3', '0.50'], ['1,000', '0.25'], ['10,000,000', '1.00']]
-
-
-@pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
-def test_interrupted(project, sign):
-    names, jobs = ['01_a', '02_b', '03_c'], 1 if sign == signal.SIGINT else 2
-    for name in names: write(project/'nbs'/f'{name}.ipynb', 'size = 1', 'print("on")', f'import time\nopen("{name}", "w").close()\ntime.sleep(600)')
-    process = start('run', '--jobs', jobs, cwd=project)
-    wait_for(lambda: all((project/'nbs'/name).exists() for name in names[:jobs]))
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.send_signal(sign)
-    out, err = process.communicate(timeout=60)
-    gone, alive = psutil.wait_procs(family, timeout=5)
-    assert process.returncode == 130 and not alive and len(gone) >= 2 and err == ''
-    results = json.loads((project/'runs'/'latest'/'results.json').read_text())
-    first, *_, last = results['notebooks']
-    assert (results['status'], first['status'], last['status']) == ('stopped', 'stopped', 'not run')
-    assert (first['error']['what'], first['error']['cell'], last['cells_done']) == ('interrupted', 4, 0)
-    assert 'Stopped: 0 of 3' in out and 'on' in (project/'runs'/'latest'/'01_a.ipynb').read_text()
-    assert_whole(project/'runs')
-
-
-def test_killed(project):
-    write(project/'nbs'/'01_a.ipynb', 'size = 1', 'print("on")', 'import time\nopen("on", "w").close()\ntime.sleep(600)')
-    process = start('run', cwd=project)
-    wait_for((project/'nbs'/'on').exists)
-    family = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
-    process.communicate()
-    gone, alive = psutil.wait_procs(family, timeout=20)
-    assert not alive
-    assert [p.name[0] for p in (project/'runs').iterdir()] == ['.']  # nothing has a final name
-    assert_whole(project/'runs')
-
-
-def test_full_disk(project):
-    out = project/'small'
-    out.mkdir()
-    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=200k', 'tmpfs', out], capture_output=True).returncode == 0
-    def small_files():
-        import resource
-        resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, 150_000))
-    write(project/'nbs'/'01_fat.ipynb', 'size = 1', *['print("fat" * 25_000)'] * 4)
-    write(project/'nbs'/'02_thin.ipynb', 'size = 1', 'print("thin")')
-    try:
-        command = COMMAND if mounted else ['bash', '-c', 'ulimit -f 150; exec "$@"', '-', *COMMAND]
-        done = subprocess.run([*command, 'run', '--jobs', '2', '--out', out], cwd=project, capture_output=True, text=True, timeout=100)
-        what = os.strerror(errno.ENOSPC if mounted else errno.EFBIG)
-        assert done.returncode == 1 and re.search(rf'01_fat: FAILED cell [45]: OSError: .*{what}', done.stdout)
-        assert '02_thin: start' in done.stdout and what in done.stderr and 'what was written by then is in' in done.stderr
-        assert not (out/'latest').exists() and all(path.name.startswith('.') for path in out.iterdir())
-        assert_whole(out)
-    finally:
-        if mounted: subprocess.run(['umount', out], check=True)
-
-
-def test_refused_before_anything_runs(project, capsys, monkeypatch):
-    monkeypatch.chdir(project)
-    write(project/'nbs'/'01_a.ipynb', 'size = 1\nwidth = 2', 'print(1)')
-    write(project/'nbs'/'02_b.ipynb', "size = 1\ndevice = 'auto'\nsource = 'auto'", 'print(1)')
-    write(project/'untagged.ipynb', 'size = 1', tag='other')
-    write(project/'magic.ipynb', '%matplotlib inline')
-    (project/'text.ipynb').write_text('no notebook')
-    (project/'list.ipynb').write_text('[]')
+@pytest.mark.parametrize('words, said', [
+    (['09'], 'no notebook 09; there are: 01_a, 02_b'), (['**'], 'no notebook **'),
+    (['x'*300], 'no notebook xxx'), (['x'*300 + '.ipynb'], 'no notebook xxx'),
+    (['\0'], 'no notebook'),
+    (['-p', 'epochs', '3'], 'has a parameter epochs; there are: device, seed, size, source'),
+    (['01', '--seed', '3'], 'parameter seed'), (['01', '--source', 'mnist'], 'parameter source'),
+    (['02', '--source', 'no/folder'], 'no/folder'), (['02', '--device', 'abacus'], 'abacus'),
+    (['01', '--out', 'file'], 'file'), (['01', 'other/01_a.ipynb'], 'two have the same name')])
+def test_refused(project, words, said):
+    "In one line, with status 2, and nothing runs"
     (project/'file').write_text('')
-    (project/'other').mkdir()
     write(project/'other'/'01_a.ipynb', 'size = 1')
-    for words, said in {
-        ('09',): 'no notebook 09 in .*; there are: 01_a, 02_b', ('nbs/03.ipynb',): 'no notebook nbs/03.ipynb',
-        ('-p', 'epochs', '3'): '01_a has no parameter epochs, it has: size, width$',
-        ('-p', 'width', '3'): '02_b has no parameter width, it has: size, device, source; name the notebooks that have it: 01_a',
-        ('-p', 'source', 'digits'): '-p source: use --source', ('02', '--device', 'abacus'): "abacus", ('01', '--device', 'cuda:99'): 'cuda:99',
-        ('02', '--source', 'no/folder'): 'no/folder', ('01', '--source', 'no/folder'): 'no/folder',
-        ('untagged.ipynb',): 'untagged.ipynb .* no cell is tagged', ('magic.ipynb',): 'magic.ipynb is not', ('text.ipynb',): 'text.ipynb is not',
-        ('list.ipynb',): 'list.ipynb is not', ('01', 'other/01_a.ipynb'): 'two notebooks are called 01_a', ('--nbs', 'other/none'): 'there are: none',
-        ('01', '--out', 'file'): 'file', ('--jobs', '0'): '--jobs takes', ('--timeout', '-1'): '--timeout 0 or more'}.items():
-        assert run.main(['run', *words]) == 2, words
-        captured = capsys.readouterr()
-        assert re.search(said, captured.err, re.M) and captured.err.startswith('digitlab: ') and captured.out == '', (words, captured)
-        assert not (project/'runs').exists()
+    done = digitlab('run', *words)
+    assert done.exit_code == 2 and said in done.output
+    assert done.output.startswith('Error: ') and done.output.count('\n') == 1
+    assert not (project/'runs').exists()
 
 
-def test_refused_by_the_process_itself(project):
-    (project/'nbs').rmdir()
-    status, out, err = digitlab('run', cwd=project)
-    assert (status, out) == (2, '') and err.startswith('digitlab: no folder nbs in')
+@pytest.mark.parametrize('words', [
+    ['run', '--jobs', '0'], ['run', '--timeout', '-1'], ['run', '-p', 'one'], ['walk'], ['predict'],
+    ['data', 'no/folder']])
+def test_refused_by_others(project, words): assert digitlab(*words).exit_code == 2
 
 
-def test_help_and_version(tmp_path, capsys):
-    assert run.main([]) == 2 and 'COMMAND' in capsys.readouterr().err
-    for words in (['--help'], ['run', '--help'], ['data', '--help'], ['predict', '--help'], ['refresh', '--help'], ['--version']):
-        with pytest.raises(SystemExit) as end: run.main(words)
-        assert end.value.code == 0 and capsys.readouterr().out
-    for words in (['walk'], ['run', '--jobs', 'x'], ['run', '-p', 'one']):
-        with pytest.raises(SystemExit) as end: run.main(words)
-        assert end.value.code == 2 and 'usage' in capsys.readouterr().err
-    assert digitlab('--version', cwd=tmp_path)[:2] == (0, f'digitlab {__version__}\n')
+def test_without_notebooks(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = digitlab('run')
+    assert done.exit_code == 2 and 'no notebooks in' in done.output
 
 
-def test_data(capsys):
-    assert run.main(['data', 'digits']) == 0
-    words = capsys.readouterr().out.split()
-    assert words[:3] == ['source', 'digits', 'folder'] and Path(words[3]).is_dir()
-    assert words[-1] == '360' and words[words.index('testing') - 1] == '1,437'
-    assert run.main(['data', 'no/folder']) == 2 and 'no/folder' in capsys.readouterr().err
+def test_without_papermill(project, monkeypatch):
+    monkeypatch.setattr(run.util, 'find_spec', lambda name: name != 'papermill')
+    done = digitlab('run')
+    assert done.exit_code == 2 and "needs papermill: pip install 'digitlab[dev]'" in done.output
 
 
-@pytest.mark.parametrize('buffered', [True, False])
-@pytest.mark.parametrize('words, statuses', [(('data', 'digits'), {141}), (('run', '--help'), {0, 141})])  # argparse may see to it itself
-def test_nobody_reads_on(tmp_path, words, statuses, buffered):
-    "As in `digitlab data | head -1`: a quiet end, with the status that a shell gives for it"
-    process = start(*words, cwd=tmp_path, env=os.environ | {'PYTHONUNBUFFERED': '' if buffered else '1'})
-    process.stdout.close()
-    assert process.stderr.read() == '' and process.wait(60) in statuses
-    process.stderr.close()
+def test_find_notebooks(project, monkeypatch):
+    nbs = project/'nbs'
+    for name in 'index', '02_b-Copy1', 'appendix/data': write(nbs/f'{name}.ipynb', '')
+    inside = nbs/'appendix'
+    monkeypatch.chdir(inside)
+    series = [nbs/'01_a.ipynb', nbs/'02_b.ipynb', inside/'data.ipynb']
+    assert run.find_notebooks() == series
+    assert run.find_notebooks(['2', '01_a', 'data', '02']) == [series[1], series[0], series[2]]
+    named = run.find_notebooks(['../02_b-Copy1.ipynb', 'index'])
+    assert named == [nbs/'02_b-Copy1.ipynb', nbs/'index.ipynb']
 
 
-def test_nobody_reads_a_run(project):
-    write(project/'nbs'/'01_a.ipynb', 'size = 1', 'print("on")', 'import time\nopen("on", "w").close()\ntime.sleep(600)')
-    process = start('run', cwd=project)
-    process.stdout.close()  # before the first line is printed
-    assert (process.stderr.read(), process.wait(60)) == ('', 141)
-    process.stderr.close()
-    assert not (project/'runs'/'latest').exists()
-    wait_for(lambda: not [p for p in psutil.process_iter(['cwd']) if str(project) in str(p.info['cwd'])])
+def test_source_means_the_same_folder_everywhere(project, monkeypatch):
+    asked = []
+    def read_digits(source):
+        asked.append(source)
+        return SimpleNamespace(kind='digits', name='the digits')
+    monkeypatch.setattr('digitlab.data.read_digits', read_digits)
+    monkeypatch.setenv('HOME', str(project/'home'))
+    found = []
+    for given in {}, {'source': 'mine'}, {'source': '~/x'}:
+        job = run.Job(Path('x'), {'source': {'help': ''}})
+        assert run.set_values([job], given) == 'the digits'
+        found.append(job.values['source'])
+    assert found == ['digits', str(project/'mine'), str(project/'home'/'x')]
+    assert asked == ['auto', 'mine', '~/x']
+    assert run.set_values([run.Job(Path('x'))], {}) is None
 
 
-def test_widgets_are_not_kept(project):
-    "A widget is nothing without its kernel; what stands beside it in the same cell stays"
-    widget = """display({'text/plain': 'a live widget', 'application/vnd.jupyter.widget-view+json': {'model_id': 'x'}}, raw=True)"""
-    write(project/'nbs'/'01_a.ipynb', 'size = 1', widget + FIGURE + '\n' + widget)
-    assert digitlab('run', cwd=project)[0] == 0
-    executed = json.loads((project/'runs'/'latest'/'01_a.ipynb').read_text())
-    assert [sorted(out['data']) for out in executed['cells'][2]['outputs']] == [['image/png', 'text/plain']]
+def test_values_go_to_those_that_have_them(project):
+    jobs = [run.make_job(path) for path in run.find_notebooks()]
+    run.set_values(jobs, {'device': 'cpu', 'source': 'digits', 'seed': 7})
+    assert [job.values for job in jobs] == [{}, {'device': 'cpu', 'source': 'digits', 'seed': 7}]
+    assert run.size_note(jobs).startswith('Small sizes')
+    run.set_values(jobs[:1], {}, full=True)
+    assert jobs[0].values == {'size': 20} and run.size_note(jobs) == ''
+
+
+def test_kernel_env(monkeypatch):
+    for name in 'OMP_NUM_THREADS', 'OMP_WAIT_POLICY': monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
+    threads = [run.kernel_env(n).get('OMP_NUM_THREADS') for n in (1, 2, 3, 99)]
+    assert threads == [None, '4', '2', '1']
+
+
+def test_papermill_command_doubles_braces(tmp_path):
+    values = {'lr': 1e-5, 'source': 'digits'}
+    words = run.papermill_command(tmp_path/'{a}'/'01_b.ipynb', Path('out'), values)
+    assert words[3].endswith('{{a}}/01_b.ipynb') and words[words.index('--cwd') + 1].endswith('{a}')
+    assert words[-1] == 'lr: 1.0e-05\nsource: digits\n'
+
+
+def test_a_notebook_that_ends_itself_has_failed():
+    "papermill calls it a success, and the cells after it haven't run"
+    def cell(start): return dict(metadata={'papermill': {'start_time': start}}, source='x')
+    assert run.find_error([cell('1'), cell('2'), cell(None)], 0, '') == \
+        dict(what='ended early', cell=2, source='x', traceback='')
+
+
+@pytest.mark.parametrize('width', [80, 40])
+def test_the_summary_holds_whole_words(monkeypatch, capsys, width):
+    monkeypatch.setenv('COLUMNS', str(width))
+    text = 'images of each digit: 5,923  6,742  5,958  6,131  5,842  5,421  5,918\n  acc  seconds'
+    run.print_summary([run.Job(Path('01_a.ipynb'), status='ok', results=[dict(text=text)])])
+    out = capsys.readouterr().out
+    assert max(map(len, out.splitlines())) <= width and out.split() == ['01_a', *text.split()]
+
+
+def test_interrupted(project):
+    "Ctrl-C ends all that was started, and reports what is there"
+    wait = 'import subprocess, time\nsubprocess.Popen(["sleep", "4711"])\nopen("on", "w").close()\n'
+    write(project/'nbs'/'01_a.ipynb', 'size = 1', wait + 'time.sleep(600)')
+    write(project/'nbs'/'02_b.ipynb', 'size = 1')
+    def default_interrupt(): signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell may ignore it
+    process = subprocess.Popen([sys.executable, '-m', 'digitlab', 'run'], cwd=project, text=True,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                               env=os.environ | {'PYTHONPATH': str(ROOT)},
+                               preexec_fn=default_interrupt)
+    end = time.monotonic() + 60
+    while not (project/'nbs'/'on').exists():
+        assert time.monotonic() < end and process.poll() is None, process.communicate()
+        time.sleep(.1)
+    family = psutil.Process(process.pid).children(recursive=True)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert len(family) >= 3 and not psutil.wait_procs(family, timeout=10)[1]
+    assert process.returncode == 130 and err == '' and 'Stopped: 0 of 2 notebooks passed' in out
+    first, second = json.loads((project/'runs'/'latest'/'results.json').read_text())['notebooks']
+    assert (first['error']['what'], first['error']['cell']) == ('ended by signal 9', 3)
+    assert second['status'] == 'not run'
+
+
+def test_report_on_a_full_disk(project, monkeypatch):
+    def full(*args, **kwargs): raise OSError(28, 'No space left on device')
+    monkeypatch.setattr(run, 'run_job', lambda job, *args: setattr(job, 'status', 'ok'))
+    monkeypatch.setattr(run, 'write_report', full)
+    done = digitlab('run', '01')
+    assert done.exit_code == 1 and 'No space left' in done.output
+    assert '1 of 1 notebooks passed' in done.output
+
+
+def test_latest(tmp_path, monkeypatch):
+    def no_links(*args): raise OSError
+    latest = tmp_path/'latest'
+    for name in 'first', 'second', 'third': (tmp_path/name).mkdir()
+    for name in 'first', 'second':
+        run.write_report(dict(versions={}, started='', headline=''), [], tmp_path/name)
+        assert latest.resolve() == tmp_path/name
+    monkeypatch.setattr(Path, 'symlink_to', no_links)
+    run.write_report(dict(versions={}, started='', headline=''), [], tmp_path/'third')
+    assert latest.read_text() == 'third'
+    latest.unlink()
+    latest.mkdir()  # someone's own folder stays
+    run.write_report(dict(versions={}, started='', headline=''), [], tmp_path/'first')
+    assert latest.is_dir() and len(os.listdir(tmp_path)) == 4
+
+
+def test_help_and_version():
+    assert digitlab('--version').output == f'digitlab {__version__}\n'
+    for words in ['--help'], ['run', '-h'], ['data', '-h'], ['predict', '-h']:
+        done = digitlab(*words)
+        assert done.exit_code == 0 and max(map(len, done.output.splitlines())) <= 80
+    assert python('-m', 'digitlab', '--version') == f'digitlab {__version__}\n'
 
 
 def test_importing_is_light():
-    code = 'import sys, digitlab.run; print([m for m in ("torch", "papermill", "nbconvert", "nbformat", "pandas", "tqdm") if m in sys.modules])'
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '[]\n'
+    heavy = {'torch', 'papermill', 'nbformat', 'pandas', 'tqdm', 'jinja2'}
+    code = f'import sys, digitlab.run; print({heavy} & sys.modules.keys())'
+    assert python('-c', code) == 'set()\n'
 
 
-def test_without_the_notebook_tools(project, capsys, monkeypatch):
-    monkeypatch.chdir(project)
-    write(project/'nbs'/'01_a.ipynb', 'size = 1')
-    monkeypatch.setattr(run.util, 'find_spec', lambda name: None)
-    assert run.main(['run']) == 2
-    assert "in a clone of digitlab, pip install '.[dev]'" in capsys.readouterr().err
+def test_data(monkeypatch):
+    import torch
+    train_y, test_y = torch.arange(10).repeat(200), torch.arange(10)
+    digits = SimpleNamespace(train_y=train_y, test_y=test_y, kind='digits', name='some')
+    monkeypatch.setattr('digitlab.data.read_digits', lambda source: digits)
+    lines = digitlab('data', 'digits').output.splitlines()
+    assert lines[0] == 'some (digits)' and lines[-1].split() == ['all', '2,000', '10']
+    assert lines[3].split() == ['0', '200', '1']
 
 
-def test_values_of_p():
-    assert [run.as_value(text) for text in ('3', '-0.5', '1e-3', 'None', 'True', "'3'", 'mnist', '[1, 2]', '(1, 2)', '{1: 2}', 'b"x"', '1 +', 'a b')] == \
-        [3, -0.5, 1e-3, None, True, '3', 'mnist', [1, 2], [1, 2], {'1': 2}, 'b"x"', '1 +', 'a b']
-    args = run.make_parser().parse_args(['run', '02', '-p', 'lr', '-0.5', '-p', 'epochs', '3'])
-    assert args.p == [['lr', '-0.5'], ['epochs', '3']]
+def test_predict(monkeypatch):
+    def predict_files(paths, model):
+        if model: raise ValueError(f'{model} is no model')
+        made = {'a': (7, .9, ''), 'b': (4, .51, 'unsure'), 'c': (None, 0., 'nothing is written')}
+        return [SimpleNamespace(file=path, digit=digit, probability=p, note=note)
+                for path in paths for digit, p, note in [made[path]]]
+    module = SimpleNamespace(predict_files=predict_files)
+    monkeypatch.setitem(sys.modules, 'digitlab.predict', module)
+    sound, bad = digitlab('predict', 'a', 'b'), digitlab('predict', 'c', 'a')
+    assert (sound.exit_code, sound.output) == (0, 'a: 7 (0.9000)\nb: 4 (0.5100) unsure\n')
+    assert (bad.exit_code, bad.output) == (1, 'c: nothing is written\na: 7 (0.9000)\n')
+    refused = digitlab('predict', 'a', '--model', 'x')
+    assert (refused.exit_code, refused.output) == (2, 'Error: x is no model\n')
 
 
-def test_source_device_and_seed_are_settled_once(project, monkeypatch):
-    asked = []
-    monkeypatch.setattr('digitlab.data.read_digits', lambda source: asked.append(source) or SimpleNamespace(source='digits'))
-    paths = [write(project/'nbs'/'01_a.ipynb', "source = 'auto'\nseed = 1"), write(project/'nbs'/'02_b.ipynb', "device = 'auto'")]
-    jobs = run.plan(paths, {})
-    assert run.settle(jobs, 'auto', 'cpu', 7) == ('digits', 'cpu') and asked == ['auto']
-    assert [job.params for job in jobs] == [{'source': 'digits', 'seed': 7}, {'device': 'cpu'}]
-    monkeypatch.chdir(project)
-    run.settle(jobs[:1], 'nbs')
-    assert run.settle(jobs[1:], 'auto', 'cpu') == (None, 'cpu') and asked == ['auto', 'nbs']
-    jobs = run.plan(paths, {})
-    run.settle(jobs, 'nbs')
-    assert jobs[0].params == {'source': str(project/'nbs')}
+NOTEBOOKS = [path for path in sorted((ROOT/'nbs').rglob('*.ipynb')) if path.parent.name[0] != '.']
 
-
-def test_two_runs_in_the_same_second(tmp_path):
-    names, barrier = [], threading.Barrier(8)
-    def one():
-        barrier.wait()
-        with run.run_folder(tmp_path) as (part, final): (part/'x').write_text('')
-        names.append(final.name)
-    threads = [threading.Thread(target=one) for _ in range(8)]
-    for thread in threads: thread.start()
-    for thread in threads: thread.join()
-    assert len(set(names)) == 8 and all((tmp_path/name/'x').exists() for name in names)
-    assert (tmp_path/'latest').resolve().name in names and len(os.listdir(tmp_path)) == 9
-
-
-def test_latest_where_links_cannot_be_made(tmp_path, monkeypatch):
-    def no_links(*args, **kwargs): raise OSError('no links here')
-    monkeypatch.setattr(Path, 'symlink_to', no_links)
-    with run.run_folder(tmp_path) as (part, final): pass
-    assert (tmp_path/'latest').read_text() == final.name
-
-
-def test_a_run_that_breaks_gets_no_name(tmp_path):
-    with pytest.raises(ValueError), run.run_folder(tmp_path): raise ValueError
-    assert [path.name[0] for path in tmp_path.iterdir()] == ['.']
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
+def test_papermill_sees_every_parameter(path):
+    "It passes over lines with two equals signs, so no comment may hold one"
+    cells = [cell for cell in nbformat.read(path, 4).cells
+             if 'parameters' in cell.metadata.get('tags', [])]
+    named = re.findall(r'^(\w+)', '\n'.join(cell.source for cell in cells), re.M)
+    assert list(run.make_job(path).parameters) == named
 
 
 def test_refresh(project):
-    (project/'pyproject.toml').write_text((REPO/'pyproject.toml').read_text())
-    kernel = {'kernelspec': {'name': 'python3', 'display_name': 'python3', 'language': 'python'}}
-    good = write(project/'nbs'/'01_good.ipynb', 'size = 2  # of the work (full: 20)', 'print(size)\ndisplay(object())', FIGURE,
-                 metadata=kernel | {'jupyter': {'source_hidden': True}})  # which cells may have, and a notebook as a whole not
-    bad = write(project/'nbs'/'02_bad.ipynb', 'size = 2', 'nothing', metadata=kernel)
-    before = bad.read_text()
-    status, out, err = digitlab('refresh', '--source', 'digits', '--jobs', 2, cwd=project)
-    assert (status, err, bad.read_text()) == (1, '', before)
-    cells = json.loads(good.read_text())['cells']
-    assert [c['metadata'].get('tags') for c in cells] == [None, ['parameters'], None, None] and 'papermill' not in good.read_text()
-    assert ''.join(cells[1]['source']) == 'size = 2  # of the work (full: 20)' and cells[1]['execution_count'] is None
-    assert cells[2]['outputs'][0]['text'] == ['20\n'] and ' at 0x' not in good.read_text()
-    assert cells[3]['outputs'][0]['metadata'] == {'image/png': {'alt': 'a <dot>'}}
-    after = good.read_text()
-    subprocess.run([sys.executable, '-c', 'from nbdev.clean import nbdev_clean; nbdev_clean.__wrapped__()'], cwd=project, check=True,
-                   env=os.environ | {'PYTHONWARNINGS': 'error'})
-    assert good.read_text() == after  # nothing to clean, and the tag is kept
-
-
-def test_refresh_leaves_a_notebook_that_was_changed(project):
-    path = write(project/'nbs'/'01_a.ipynb', 'size = 1', 'print(1)')
-    job = run.Job(path)
-    changed = write(path, 'size = 1', 'print(2)').read_text()
-    with pytest.raises(run.Refused, match='was changed while it ran'): run.put_back(job, path)
-    assert path.read_text() == changed
-
-
-@pytest.mark.parametrize('path', sorted((REPO/'nbs').glob('[0-9][0-9]_*.ipynb')), ids=lambda path: path.stem)
-def test_every_notebook_of_the_series_can_be_run_by_name(path):
-    assert run.Job(path).has and run.find_notebooks([path.stem[:2]], path.parent) == [path.resolve()]
+    spec = importlib.util.spec_from_file_location('refresh', ROOT/'dev'/'refresh.py')
+    spec.loader.exec_module(refresh := importlib.util.module_from_spec(spec))
+    (project/'pyproject.toml').write_text((ROOT/'pyproject.toml').read_text())
+    widget = "display({'application/vnd.jupyter.widget-view+json': {'model_id': 'x'}}, raw=True)"
+    knobs = 'size = 1  # of it (full: 20)'
+    path = write(project/'nbs'/'01_a.ipynb', knobs, 'print(size)\n' + widget)
+    assert refresh.main(['01']) == 0
+    cells = json.loads(path.read_text())['cells']
+    assert ''.join(cells[1]['source']) == knobs and 'papermill' not in path.read_text()
+    assert [out['text'] for out in cells[2]['outputs']] == [['20\n']]
+    with pytest.raises(ValueError, match='was changed'): refresh.put_back(path, b'', cells)

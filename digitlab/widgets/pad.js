@@ -1,31 +1,35 @@
-// The browser's half of `DrawingPad`: it draws strokes, sends the picture to Python, and shows what comes back.
-// Nothing is loaded from anywhere; all that leaves the page goes to the kernel.
-const SIDE = 112 // height and width of the picture that is sent, in pixels
+// A pad to draw a digit on, with each model's verdict while you draw.
+// With Python behind it (lesson 8) the drawing is sent there, and what comes back is shown: state `names`.
+// Without, the networks work here, in JavaScript: state `networks`, a list of { name, layers } as nn.js has
+// them, or the address of a file with that list.
+import { make, makeRoot } from './look.js'
+import { normalizeDrawing, predict, readNetwork } from './nn.js'
+
+const SIDE = 112 // height and width of the picture that the models are given, in pixels
 const PEN = 24 // width of a stroke on the pad, which measures 280 by 280
-const HELP = 'Drawing pad. Draw a digit with the mouse or a finger. With the keyboard: arrow keys move the pen, with Shift they draw, Escape clears.'
+const HELP = 'Drawing pad. Draw a digit with the mouse or a finger. ' +
+  'With the keyboard: arrow keys move the pen, with Shift they draw, Escape clears.'
 const STYLE = `
-.digitlab-pad { display: flex; flex-wrap: wrap; gap: 16px; padding: 4px; font: 13px/1.3 system-ui, sans-serif; color: var(--jp-ui-font-color1, inherit) }
+.digitlab-pad { max-width: 960px }
+.digitlab-pad .both { display: flex; flex-wrap: wrap; gap: 16px }
 .digitlab-pad .desk { position: relative; width: 280px; max-width: 100% }
-.digitlab-pad .paper { display: block; width: 100%; aspect-ratio: 1; background: #000; border: 1px solid #888; border-radius: 6px; cursor: crosshair; touch-action: none }
-.digitlab-pad .paper:focus-visible, .digitlab-pad button:focus-visible { outline: 3px solid var(--jp-brand-color1, #1976d2); outline-offset: 2px }
-.digitlab-pad .pen { position: absolute; width: 16px; height: 16px; margin: -7px; border: 2px solid #f80; border-radius: 50%; pointer-events: none }
+.digitlab-pad .paper { display: block; width: 100%; aspect-ratio: 1; background: #000;
+  border: 1px solid #888; border-radius: 6px; cursor: crosshair; touch-action: none }
+.digitlab-pad .pen { position: absolute; width: 16px; height: 16px; margin: -7px;
+  border: 2px solid #f80; border-radius: 50%; pointer-events: none }
 .digitlab-pad .below { display: flex; gap: 12px; align-items: center; margin-top: 8px }
-.digitlab-pad button { font: inherit; color: inherit; background: none; border: 1px solid currentColor; border-radius: 6px; padding: 6px 16px; cursor: pointer }
-.digitlab-pad .seen { width: 56px; height: 56px; background: #000; border: 1px solid #888; image-rendering: pixelated }
-.digitlab-pad .models { display: grid; grid-template-columns: repeat(auto-fill, minmax(140px, 1fr)); gap: 12px 16px; flex: 1 1 400px; align-content: start }
+.digitlab-pad .seen { flex: none; width: 56px; height: 56px; background: #000;
+  border: 1px solid #888; image-rendering: pixelated }
+.digitlab-pad .models { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr));
+  gap: 12px 24px; flex: 1 1 280px; align-content: start }
+.digitlab-pad .model { max-width: 300px }
 .digitlab-pad .head { display: flex; justify-content: space-between; align-items: baseline; font-weight: 600 }
 .digitlab-pad .digit { font-size: 24px; line-height: 1 }
-.digitlab-pad .kind, .digitlab-pad .status { margin: 0; opacity: .75; font-size: 12px }
-.digitlab-pad .bar { display: grid; grid-template-columns: 1em 1fr 3em; gap: 6px; align-items: center; font-variant-numeric: tabular-nums; font-size: 12px; line-height: 15px }
-.digitlab-pad .fill { display: block; height: 9px; width: 0; border-radius: 2px; background: #8a8f98 }
-.digitlab-pad .best { font-weight: 700 } .digitlab-pad .best .fill { background: var(--jp-brand-color1, #1976d2) }`
-
-function make(kind, className, parent, text = '') {
-  const node = parent.appendChild(document.createElement(kind))
-  node.className = className
-  node.textContent = text
-  return node
-}
+.digitlab-pad .kind, .digitlab-pad .status { margin: 0; opacity: .8; font-size: 13px }
+.digitlab-pad .bar { display: grid; grid-template-columns: 1em 1fr 3em; gap: 6px; align-items: center;
+  font-size: 13px; line-height: 18px }
+.digitlab-pad .fill { display: block; height: 10px; width: 0; border-radius: 2px; background: #8a8f98 }
+.digitlab-pad .best { font-weight: 700 } .digitlab-pad .best .fill { background: var(--dl-blue) }`
 
 function makePanel(name, parent) {
   const panel = make('div', 'model', parent), head = make('div', 'head', panel)
@@ -49,19 +53,38 @@ function makePanel(name, parent) {
   }
 }
 
-function render({ model, el }) {
-  const root = make('div', 'digitlab-pad', el)
-  root.setAttribute('data-lm-suppress-shortcuts', 'true') // JupyterLab then leaves the keys to the pad
+// What each network says of a drawing, `gray` with SIDE*SIDE numbers from 0 to 255.
+export function judge(gray, networks) {
+  const seen = normalizeDrawing(gray, SIDE)
+  if (!seen) return { seen: Array(784).fill(0), verdicts: [] }
+  return { seen, verdicts: networks.map(({ name, network }) => {
+    const scores = predict(network, seen)
+    return { name, kind: 'probability', digit: scores.indexOf(Math.max(...scores)), scores }
+  }) }
+}
+
+async function readNetworks(kept) {
+  const list = typeof kept === 'string' ? await (await fetch(kept)).json() : kept
+  return list?.map(({ name, layers }) => ({ name, network: readNetwork(layers) }))
+}
+
+async function render({ model, el }) {
+  const networks = await readNetworks(model.get('networks'))
+  const names = networks?.map(({ name }) => name) ?? model.get('names')
+  const root = makeRoot('digitlab-pad', el)
   make('style', '', root, STYLE)
-  const desk = make('div', 'desk', root), paper = make('canvas', 'paper', desk), pen = make('span', 'pen', desk)
-  const below = make('div', 'below', desk), clear = make('button', 'clear', below, 'Clear'), seen = make('canvas', 'seen', below)
+  const both = make('div', 'both', root), desk = make('div', 'desk', both)
+  const paper = make('canvas', 'paper', desk), pen = make('span', 'pen', desk)
+  const below = make('div', 'below', desk), clear = make('button', 'clear', below, 'Clear')
+  const seen = make('canvas', 'seen', below)
   const status = make('p', 'status', below, 'Draw a digit.')
-  const models = make('div', 'models', root), panels = model.get('names').map(name => makePanel(name, models))
+  const models = make('div', 'models', both), panels = names.map(name => makePanel(name, models))
   const small = document.createElement('canvas')
   Object.assign(paper, { width: 280, height: 280, tabIndex: 0 })
   Object.assign(seen, { width: 28, height: 28 })
   Object.assign(small, { width: SIDE, height: SIDE })
-  for (const [node, role, label] of [[paper, 'application', HELP], [seen, 'img', 'What the models are given: 28 by 28 pixels']]) {
+  const given = 'What the models are given: 28 by 28 pixels'
+  for (const [node, role, label] of [[paper, 'application', HELP], [seen, 'img', given]]) {
     node.setAttribute('role', role)
     node.setAttribute('aria-label', label)
   }
@@ -73,14 +96,15 @@ function render({ model, el }) {
   let at = { x: 140, y: 140 }, drawing = false, busy = false, more = false, patience
   Object.assign(ink, { strokeStyle: '#fff', lineWidth: PEN, lineCap: 'round', lineJoin: 'round' })
 
-  function send() { // one picture at a time; while Python works on it, only the newest is kept waiting
+  function send() { // one picture at a time; while the models work on it, only the newest is kept waiting
     more = busy
     if (busy) return
     busy = true
-    patience = setTimeout(() => { status.textContent = 'Python is busy or has stopped.'; free() }, 3000)
     shrunk.drawImage(paper, 0, 0, SIDE, SIDE)
-    const grey = shrunk.getImageData(0, 0, SIDE, SIDE).data.filter((_, i) => i % 4 === 0)
-    model.send({ size: [SIDE, SIDE] }, undefined, [grey.buffer])
+    const gray = shrunk.getImageData(0, 0, SIDE, SIDE).data.filter((_, i) => i % 4 === 0)
+    if (networks) return receive(judge(gray, networks))
+    patience = setTimeout(() => { status.textContent = 'Python is busy or has stopped.'; free() }, 3000)
+    model.send({ size: [SIDE, SIDE] }, undefined, [gray.buffer])
   }
   function free() {
     busy = false

@@ -1,0 +1,36 @@
+// Brings the widgets of a page to life: the same files that anywidget serves in Jupyter, with a stand-in for
+// anywidget's model, and no Python behind it.
+function makeModel(state) {
+  const heard = {}
+  return {
+    get: key => state[key],
+    set(key, value) {
+      state[key] = value
+      for (const hear of heard[`change:${key}`] ?? []) hear()
+    },
+    on(event, hear) { (heard[event] ??= []).push(hear) },
+    off(event, hear) { heard[event] = heard[event]?.filter(other => other !== hear) },
+    save_changes() {},
+    send() {},
+  }
+}
+
+async function bring(box) {
+  const { default: widget } = await import(new URL(`widgets/${box.dataset.name}.js`, import.meta.url))
+  const live = document.createElement('div')
+  await widget.render({ model: makeModel(JSON.parse(box.dataset.state)), el: live })
+  box.replaceChildren(live) // the still picture stays until here
+}
+document.querySelectorAll('.digitlab-widget').forEach(bring)
+
+// What is wider than its column scrolls; the keyboard can do that only where it can go.
+function letKeysScroll() {
+  for (const box of document.querySelectorAll('.bd-article :is(pre, math, .cell_output, .output, div:has(> table))')) {
+    const scrolls = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== 'visible'
+    if (scrolls) box.tabIndex = 0
+    else box.removeAttribute('tabindex')
+  }
+}
+addEventListener('load', letKeysScroll)
+addEventListener('resize', letKeysScroll)
+for (const details of document.querySelectorAll('details')) details.addEventListener('toggle', letKeysScroll)

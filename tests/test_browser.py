@@ -1,0 +1,192 @@
+"""Every notebook in JupyterLab, and every widget there and on the site: `make browser`.
+
+Headless Chromium drives them. Pictures are kept in the folder that DIGITLAB_SHOTS names."""
+import json, os, re, secrets, shutil, socket, subprocess, sys, time
+from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.request import urlopen
+
+import nbformat, pytest
+
+if not any('test_browser' in word for word in sys.argv):
+    pytest.skip('runs when asked for', allow_module_level=True)
+from playwright.sync_api import expect, sync_playwright
+expect.set_options(timeout=60_000)
+
+ROOT = Path(__file__).parents[1]
+SITE = ROOT/'dev'/'site'/'_site'
+NOTEBOOKS = [p for folder in ('nbs', 'nbs/appendix') for p in sorted((ROOT/folder).glob('*.ipynb'))]
+LONGEST = 1200  # seconds that a notebook may take
+SETTINGS = {
+    'notebook-extension/tracker': {'windowingMode': 'none'},  # cells off screen are rendered too
+    'apputils-extension/notification': {'fetchNews': 'false', 'checkForUpdates': False}}
+STATE = """() => {
+  const {content, sessionContext} = window.jupyterapp.shell.currentWidget
+  const isCode = m => m.type === 'code' && m.sharedModel.getSource().trim()
+  const cells = [...content.widgets].map(w => w.model).filter(isCode)
+  const bad = o => o.output_type === 'error' || o.name === 'stderr'
+  return {idle: sessionContext.session?.kernel?.status === 'idle', cells: cells.map(m => ({
+    source: m.sharedModel.getSource(), ran: m.executionCount !== null,
+    bad: m.outputs.toJSON().filter(bad)}))}
+}"""
+READY = """() =>
+  window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"""
+CUT = """() => [...document.querySelectorAll('.cell_input pre')].map(p => p.checkVisibility()
+  && p.scrollWidth > p.clientWidth && p.innerText).filter(
+  text => text && Math.max(...text.split('\\n').map(line => line.length)) <= 80)"""
+
+
+@pytest.fixture(scope='session')
+def lab(tmp_path_factory): # a JupyterLab over a copy of nbs/, with settings of its own
+    home, token = tmp_path_factory.mktemp('lab'), secrets.token_hex(24)
+    for path in NOTEBOOKS:
+        notebook, copy = nbformat.read(path, 4), home/path.relative_to(ROOT)
+        for cell in notebook.cells:
+            if cell.cell_type == 'code': cell.execution_count = None
+            if 'DIGITLAB_MNIST' not in os.environ: # nothing is fetched
+                cell.source = cell.source.replace("source = 'auto'", "source = 'digits'")
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(notebook, copy)
+    for name, values in SETTINGS.items():
+        path = home/'settings'/'@jupyterlab'/f'{name}.jupyterlab-settings'
+        path.parent.mkdir(parents=True)
+        path.write_text(json.dumps(values))
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    url = f'http://127.0.0.1:{port}/'
+    words = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root',
+             '--expose-app-in-browser', '--LabApp.extension_manager=readonly',
+             f'--ServerApp.port={port}', f'--ServerApp.root_dir={home/"nbs"}',
+             f'--LabApp.user_settings_dir={home/"settings"}',
+             f'--LabApp.workspaces_dir={home/"workspaces"}']
+    env = os.environ | {'JUPYTER_TOKEN': token, 'JUPYTER_CONFIG_DIR': str(home/'config'),
+                        'JUPYTER_RUNTIME_DIR': str(home/'runtime')}
+    with (home/'log').open('w') as log:
+        process = subprocess.Popen(words, env=env, stdout=log, stderr=log)
+    for _ in range(240):
+        try: urlopen(f'{url}api?token={token}').close()
+        except OSError: time.sleep(.5)
+        else: break
+    else: raise TimeoutError((home/'log').read_text())
+    yield url, token
+    process.terminate()
+    process.wait(60)
+
+@pytest.fixture(scope='session')
+def chromium():
+    with sync_playwright() as playwright:
+        found = os.environ.get('CHROMIUM') or shutil.which('chromium')
+        browser = playwright.chromium.launch(executable_path=found, args=['--no-sandbox'])
+        yield browser
+        browser.close()
+
+def open_page(chromium, own, wrong, **kwargs): # errors and requests to other hosts go into `wrong`
+    def refuse(route):
+        wrong.append(route.request.url)
+        route.abort()
+    page = chromium.new_page(**{'viewport': {'width': 1280, 'height': 900}} | kwargs)
+    page.set_default_timeout(60_000)
+    page.route(lambda url: not url.startswith((own, 'data:', 'blob:')), refuse)
+    page.on('pageerror', lambda error: wrong.append(str(error)))
+    page.on('console', lambda m: wrong.append(m.text) if m.type == 'error' else None)
+    return page
+
+def shoot(page, name):
+    if folder := os.environ.get('DIGITLAB_SHOTS'): page.screenshot(path=Path(folder)/f'{name}.png')
+
+
+def move_rate(page):
+    box, knob = page.locator('.digitlab-rate'), page.locator('.digitlab-rate input')
+    said = [box.get_by_role('status').inner_text()]
+    for key, word in (('Home', 'Too small'), ('End', 'Diverging')):
+        knob.press(key)
+        expect(box.get_by_role('status')).to_contain_text(word)
+        said.append(box.get_by_role('status').inner_text())
+    assert len(set(said)) == 3
+
+def move_three(page):
+    box = page.locator('.digitlab-three')
+    def loss(): return box.locator('.loss').inner_text()
+    before = loss()
+    box.locator('input').first.press('ArrowRight')
+    moved = loss()
+    box.get_by_role('button', name='Take a step').press('Enter')
+    expect(box.get_by_role('status')).to_contain_text('Step 1 moved a by')
+    assert len({before, moved, loss()}) == 3
+    shoot(page, 'three-step')
+    box.get_by_role('button', name='Reset').click()
+    assert loss() == before
+
+def draw_digits(page):
+    pad = page.locator('.digitlab-pad')
+    digit = pad.locator('.model').last.locator('.digit')
+    pad.locator('.paper').scroll_into_view_if_needed()
+    box = pad.locator('.paper').bounding_box()
+    points = [(box['x'] + x*box['width'], box['y'] + y*box['height'])
+              for x, y in [(.25, .22), (.75, .22), (.42, .85)]]
+    page.mouse.move(*points[0])
+    page.mouse.down()
+    for point in points[1:]: page.mouse.move(*point, steps=10)
+    page.mouse.up()
+    expect(digit).to_have_text('7')
+    shoot(page, 'pad-drawn')
+    pad.locator('.paper').press('Escape')
+    expect(digit).to_have_text('–')
+    for _ in range(20): pad.locator('.paper').press('Shift+ArrowDown')
+    expect(digit).to_have_text('1')
+    pad.get_by_role('button', name='Clear').click()
+    expect(digit).to_have_text('–')
+
+MOVES = {'.digitlab-rate': move_rate, '.digitlab-three': move_three, '.digitlab-pad': draw_digits}
+
+def move_all(page, name): # every widget of a page
+    for kind, move in MOVES.items():
+        if not page.locator(kind).count(): continue
+        page.locator(kind).scroll_into_view_if_needed()
+        shoot(page, f'{name}{kind}-before')
+        move(page)
+        shoot(page, f'{name}{kind}-after')
+
+
+@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+def test_notebook(lab, chromium, path):
+    (url, token), wrong = lab, []
+    page = open_page(chromium, url, wrong)
+    place = path.relative_to(ROOT/'nbs').as_posix()
+    page.goto(f'{url}lab/workspaces/{path.stem}/tree/{place}?token={token}')
+    page.wait_for_function(READY)
+    page.locator('#jupyterlab-splash').wait_for(state='detached')
+    page.get_by_role('menuitem', name='Run', exact=True).click()
+    page.get_by_role('menuitem', name='Run All Cells', exact=True).click()
+    end, state = time.monotonic() + LONGEST, page.evaluate(STATE)
+    while not state['idle'] or not all(cell['ran'] for cell in state['cells']):
+        assert time.monotonic() < end, f'{path.name} takes too long'
+        time.sleep(.5)
+        state = page.evaluate(STATE)
+        assert [cell for cell in state['cells'] if cell['bad']] == []
+    page.wait_for_timeout(2000)  # JupyterLab scrolls to the last cell
+    move_all(page, f'lab-{path.stem}')
+    call = r'(?!#\|)(.*\n)*show_widget\('
+    asked = [cell for cell in state['cells'] if re.match(call, cell['source'])]
+    assert page.locator('.digitlab').count() >= len(asked), 'a widget does not show'
+    assert wrong == []
+    page.evaluate('() => window.jupyterapp.shell.currentWidget.sessionContext.shutdown()')
+    page.close()
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+@pytest.mark.parametrize('width', [1280, 390])
+def test_site(chromium, width, scheme):
+    def serve(route): route.fulfill(path=SITE/urlsplit(route.request.url).path[1:])
+    site, wrong = 'https://site.invalid/', []
+    page = open_page(chromium, site, wrong, color_scheme=scheme,
+                     viewport={'width': width, 'height': 900})
+    page.route(f'{site}**', serve)
+    for name in sorted(p.relative_to(SITE).as_posix() for p in SITE.rglob('*.html')):
+        page.goto(site + name)
+        page.wait_for_load_state('networkidle')
+        assert page.locator('.digitlab').count() == page.locator('.digitlab-widget').count(), name
+        assert page.evaluate('() => document.documentElement.scrollWidth <= innerWidth'), name
+        if width == 1280: assert page.evaluate(CUT) == [], f'{name}: lines are cut off'
+        move_all(page, f'site-{name.replace("/", "-")}-{width}-{scheme}')
+        assert wrong == [], name

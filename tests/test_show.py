@@ -1,0 +1,83 @@
+"What the appendix on figures and results doesn't show"
+import matplotlib; matplotlib.use('Agg')
+import matplotlib.pyplot as plt, pandas as pd, pytest, torch
+
+from digitlab import show
+from digitlab.show import (result, show_figure, show_images, show_widget, use_style, value_text,
+                           widget_source)
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    "What is displayed: the pictures and bundles"
+    found = []
+    monkeypatch.setattr('IPython.display.display', lambda what, **_: found.append(what))
+    return found
+
+
+@pytest.mark.parametrize('n, ncols, rows, columns',
+                         [(3, {}, 1, 3), (10, {}, 1, 10), (11, {}, 2, 10),
+                          (11, dict(ncols=4), 3, 4)])
+def test_images_stand_in_rows(n, ncols, rows, columns, monkeypatch):
+    figures = []
+    monkeypatch.setattr(show, 'show_figure', lambda fig, alt: figures.append((fig, alt)))
+    show_images(torch.rand(n, 28, 28), **ncols)
+    (fig, alt), = figures
+    assert fig.axes[0].get_gridspec().get_geometry() == (rows, columns) and alt
+    plt.close('all')
+
+@pytest.mark.parametrize('images', [torch.rand(28, 28), torch.rand(2, 3, 28, 28), [],
+                                    torch.rand(0, 28, 28)])
+def test_not_images(images):
+    with pytest.raises(ValueError, match='expected one or more images'): show_images(images)
+
+def test_as_many_titles_as_images():
+    with pytest.raises(ValueError, match='2 titles for 3 images'):
+        show_images(torch.rand(3, 5, 5), titles=[1, 2])
+
+def test_figures_need_words(shown):
+    use_style()
+    fig = plt.figure()
+    with pytest.raises(ValueError, match='say in a sentence'): show_figure(fig, ' ')
+    show_figure(fig, 'an empty figure')
+    assert shown[0].data.startswith(b'\x89PNG') and shown[0].alt == 'an empty figure'
+    assert not plt.get_fignums()
+
+
+@pytest.mark.parametrize('value, text', [(0.95114, '0.9511'), (1e-5, '1e-05'), (0., '0.0000'),
+                                         (-2.5e-4, '-0.00025'), (60_000, '60,000'),
+                                         (123456.7, '1.23e+05'), (True, 'True'), ('cpu', 'cpu'),
+                                         ([0.5, 2], '0.5000  2')])
+def test_values_as_text(value, text): assert value_text(value) == text
+
+def kept(bundle): return bundle['application/vnd.digitlab.result+json']
+
+def test_results_are_kept(shown):
+    result('accuracy', torch.tensor(0.9168), 0.9168, published=0.92, unit='of 1')
+    result('table', pd.DataFrame({'a': [1, 2]}, index=['x', 'y']))
+    assert shown[0]['text/plain'] == 'accuracy: 0.9168 of 1  (published 0.9200)'
+    assert kept(shown[0])['expected'] == 0.9168
+    assert kept(shown[1])['value']['data'] == [['x', 1], ['y', 2]]
+
+@pytest.mark.parametrize('value, expected, tol, ok', [
+    (.9168, .9168, 0, True), (.91684, .9168, 0, True), (.9169, .9168, 0, False),
+    (.93, .92, .01, True), (.94, .92, .01, False),
+    ([1, 2], [1, 2], 0, True), ([1, 3], [1, 2], 0, False), ('a', 'b', 0, False),
+    (float('nan'), .9, 1, False)])
+def test_results_are_checked(shown, value, expected, tol, ok):
+    if ok: return result('x', value, expected, tol)
+    with pytest.raises(AssertionError, match='x: got .*, expected '):
+        result('x', value, expected, tol)
+    result('x', value, expected, tol, check=False)
+    assert len(shown) == 2  # shown and kept, also where it is wrong
+
+
+def test_widget_source_stands_alone():
+    for path in (show.resources.files('digitlab')/'widgets').iterdir():
+        if path.name.endswith('.js'): assert 'from \'./' not in widget_source(path.name[:-3])
+
+def test_a_widget_without_a_frontend_is_a_picture(shown):
+    show_widget('pad', plt.figure(), 'a pad', scores=[0.1])
+    widget = shown[0]['application/vnd.digitlab.widget+json']
+    assert widget == {'name': 'pad', 'state': {'scores': [0.1]}}
+    assert shown[0]['image/png'].startswith(b'\x89PNG') and shown[0]['text/plain'] == 'a pad'
