@@ -33,14 +33,14 @@ def _shrink(gray, most):
     scale = min(1, most/max(gray.shape))
     return gray if scale == 1 else _resize(gray, *(max(1, round(n*scale)) for n in gray.shape))
 
-# %% ../nbs/08_your_own_digits.ipynb #2ba03a3a
+# %% ../nbs/08_your_own_digits.ipynb #9d08c5bf
 def _fit_surface(ink):
     "The smooth surface on which most of the pixels lie, [H,W]"
     y, x = np.mgrid[-1:1:ink.shape[0]*1j, -1:1:ink.shape[1]*1j]
     terms = np.stack([x**0, x, y, x*x, x*y, y*y], -1).reshape(-1, 6)
     weights = np.where(ink > ink.max()/4, .1, 1).reshape(-1, 1)  # less for ink
-    fit = terms @ np.linalg.lstsq(terms*weights, ink.reshape(-1, 1)*weights)[0]
-    return fit.reshape(ink.shape)
+    fit = np.linalg.lstsq(terms*weights, ink.reshape(-1, 1)*weights)[0]
+    return (terms @ fit).reshape(ink.shape)
 
 def _find_shade(ink):
     "What is smooth, or wider than any stroke: light and shadow, [H,W]"
@@ -157,19 +157,20 @@ def normalize_picture(gray:np.ndarray)->torch.Tensor: # [H,W] of any size, 0 to 
     "Make a picture of one digit look like MNIST; raises ValueError if there is none"
     return _prepare(gray)[0]
 
-# %% ../nbs/08_your_own_digits.ipynb #f68610d2
+# %% ../nbs/08_your_own_digits.ipynb #d9d9587a
 def default_model_path()->Path: # in the package
     "The small convnet that comes with digitlab"
     return Path(str(resources.files('digitlab')/'models'/'convnet.safetensors'))
 
-def _digest(tensors): return hashlib.sha256(save(tensors)).hexdigest()
+def _digest(tensors, about): return hashlib.sha256(save(tensors) + about.encode()).hexdigest()
 
 def save_model(model, path:str|Path, about:dict)->None: # a `small_convnet()`; what made it
     "Keep a network in a file; raises RuntimeError unless it is a `small_convnet()`"
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    tensors = {name: t.cpu().contiguous() for name, t in model.state_dict().items()}
     small_convnet(make_generator(0)).load_state_dict(tensors)
+    about = json.dumps(about)
     with atomic_write(path) as part:
-        save_file(tensors, part, dict(about=json.dumps(about), sha256=_digest(tensors)))
+        save_file(tensors, part, dict(about=about, sha256=_digest(tensors, about)))
 
 def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready to answer, `about`
     "Read a model back; raises ValueError if it is damaged or of another kind"
@@ -177,13 +178,13 @@ def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready t
     if not path.is_file(): raise FileNotFoundError(f'there is no file {path}')
     try:
         with safe_open(path, 'pt') as file:
-            tensors, kept = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+            kept, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
         model.load_state_dict(tensors)
-        if kept['sha256'] != _digest(tensors): raise ValueError('its checksum is wrong')
+        if kept['sha256'] != _digest(tensors, kept['about']): raise ValueError('wrong checksum')
         return model.eval(), json.loads(kept['about'])
     except Exception as e: raise ValueError(f"{path} isn't a sound file of save_model") from e
 
-# %% ../nbs/08_your_own_digits.ipynb #3cdace8a
+# %% ../nbs/08_your_own_digits.ipynb #f0c80d3d
 _FORMATS = 'PNG', 'JPEG', 'GIF', 'BMP', 'TIFF', 'WEBP'  # no EPS: it is a program
 
 def _reduce(image, side=560):
@@ -221,8 +222,7 @@ def _open_gray(path):
 def _read(path):
     "What `_prepare` gives for a file; raises OSError or ValueError"
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError('it is a folder' if path.is_dir() else 'there is no such file')
+    if not path.is_file(): raise FileNotFoundError('a folder' if path.is_dir() else 'no such file')
     try: gray = _open_gray(path)
     except Exception as e:  # Pillow raises a dozen kinds
         reason = 'it is no picture' if isinstance(e, UnidentifiedImageError) else e
