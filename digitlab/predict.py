@@ -33,14 +33,14 @@ def _shrink(gray, most):
     scale = min(1, most/max(gray.shape))
     return gray if scale == 1 else _resize(gray, *(max(1, round(n*scale)) for n in gray.shape))
 
-# %% ../nbs/08_your_own_digits.ipynb #2ba03a3a
+# %% ../nbs/08_your_own_digits.ipynb #9d08c5bf
 def _fit_surface(ink):
     "The smooth surface on which most of the pixels lie, [H,W]"
     y, x = np.mgrid[-1:1:ink.shape[0]*1j, -1:1:ink.shape[1]*1j]
     terms = np.stack([x**0, x, y, x*x, x*y, y*y], -1).reshape(-1, 6)
     weights = np.where(ink > ink.max()/4, .1, 1).reshape(-1, 1)  # less for ink
-    fit = terms @ np.linalg.lstsq(terms*weights, ink.reshape(-1, 1)*weights)[0]
-    return fit.reshape(ink.shape)
+    fit = np.linalg.lstsq(terms*weights, ink.reshape(-1, 1)*weights)[0]
+    return (terms @ fit).reshape(ink.shape)
 
 def _find_shade(ink):
     "What is smooth, or wider than any stroke: light and shadow, [H,W]"
@@ -78,7 +78,7 @@ def fit_box(ink:np.ndarray)->torch.Tensor: # [H,W], strokes at 1 -> uint8 [28,28
     typical = image[image > .2].median()
     return (255*(image/typical).clamp(max=1)).round().byte()
 
-# %% ../nbs/08_your_own_digits.ipynb #163a101a
+# %% ../nbs/08_your_own_digits.ipynb #8c1b8610
 def _split_gray(gray):
     "The lighter end of the dark pixels, where dark and light are parted best (Otsu's method)"
     values = np.sort(gray, None)
@@ -91,11 +91,11 @@ def _largest(mask):
     pieces, n = ndimage.label(mask)
     return pieces == 1 + np.bincount(pieces.ravel())[1:].argmax() if n else mask
 
-def _is_rectangle(mask):
-    "Does a mask fill 88 % of a rectangle that is turned by up to 22 degrees?"
+def _is_rectangle(mask, share):
+    "Does a mask fill this share of a rectangle that is turned by up to 22 degrees?"
     rows, cols = np.nonzero(mask ^ ndimage.binary_erosion(mask))
     turned = np.exp(1j*np.radians(range(-22, 23, 2)))[:, None]*(rows + 1j*cols)
-    return mask.sum() >= .88*((np.ptp(turned.real, 1) + 1)*(np.ptp(turned.imag, 1) + 1)).min()
+    return mask.sum() >= share*((np.ptp(turned.real, 1) + 1)*(np.ptp(turned.imag, 1) + 1)).min()
 
 def _fill_between(mask):
     "A mask with all that lies between two of its pixels in a row or a column"
@@ -103,17 +103,18 @@ def _fill_between(mask):
     def between(mask): return seen(mask) & seen(mask[::-1])[::-1]
     return between(mask) | between(mask.T).T
 
-# %% ../nbs/08_your_own_digits.ipynb #bf94e2d9
+# %% ../nbs/08_your_own_digits.ipynb #0bdefcf0
 def _find_sheet(gray):
     "A mask of what lies on a sheet or in a frame; None if all of it is paper"
     dark = gray <= _split_gray(gray)
     for piece in (_largest(dark), _largest(~dark)):
         sheet = ndimage.binary_fill_holes(piece)
         sides = sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]
-        if min(map(np.mean, sides)) > .5 or sheet.mean() < .15: continue  # all is paper
+        is_paper = min(map(np.mean, sides)) > .5
+        if is_paper or sheet.mean() < .15 or not _is_rectangle(sheet, .8): continue
         is_frame = piece.sum() < sheet.sum()/2
         sheet = _fill_between(_largest(sheet & ~piece) if is_frame else sheet)
-        if _is_rectangle(sheet): return ndimage.binary_erosion(sheet, iterations=2)
+        if _is_rectangle(sheet, .88): return ndimage.binary_erosion(sheet, iterations=2)
 
 def crop_sheet(gray:np.ndarray)->np.ndarray: # [H,W], 0 to 1 -> a part of it
     "Keep what is on a sheet or in a frame; raises ValueError if that is empty"
@@ -136,13 +137,13 @@ def drop_edges(ink:np.ndarray)->np.ndarray: # both [H,W], strokes at 1
     outer = ndimage.binary_dilation((pieces > 0) & ~inner, iterations=2)
     return np.where(outer & ~ndimage.binary_dilation(inner), 0, ink)
 
-# %% ../nbs/08_your_own_digits.ipynb #3c9c2ae8
+# %% ../nbs/08_your_own_digits.ipynb #4352e684
 def _has_several(ink):
     "Do empty columns part two pieces that are about as tall as all of it?"
-    def height(part): return (part > .2).any(1).sum()
+    def is_tall(part): return (part > .2).any(1).sum() > .45*(ink > .2).any(1).sum()
     strips, _ = ndimage.label((ink > .2).any(0))
     parts = [ink[:, cols] for cols, in ndimage.find_objects(strips)]
-    return sum(height(p) > .45*height(ink) and p.sum() > .12*ink.sum() for p in parts) > 1
+    return len([p for p in parts if is_tall(p) and p.sum() > .12*ink.sum()]) > 1
 
 # %% ../nbs/08_your_own_digits.ipynb #edd2f78b
 def _prepare(gray):
@@ -156,19 +157,20 @@ def normalize_picture(gray:np.ndarray)->torch.Tensor: # [H,W] of any size, 0 to 
     "Make a picture of one digit look like MNIST; raises ValueError if there is none"
     return _prepare(gray)[0]
 
-# %% ../nbs/08_your_own_digits.ipynb #f68610d2
+# %% ../nbs/08_your_own_digits.ipynb #d9d9587a
 def default_model_path()->Path: # in the package
     "The small convnet that comes with digitlab"
     return Path(str(resources.files('digitlab')/'models'/'convnet.safetensors'))
 
-def _digest(tensors): return hashlib.sha256(save(tensors)).hexdigest()
+def _digest(tensors, about): return hashlib.sha256(save(tensors) + about.encode()).hexdigest()
 
 def save_model(model, path:str|Path, about:dict)->None: # a `small_convnet()`; what made it
     "Keep a network in a file; raises RuntimeError unless it is a `small_convnet()`"
-    tensors = {name: t.detach().cpu().contiguous() for name, t in model.state_dict().items()}
+    tensors = {name: t.cpu().contiguous() for name, t in model.state_dict().items()}
     small_convnet(make_generator(0)).load_state_dict(tensors)
+    about = json.dumps(about)
     with atomic_write(path) as part:
-        save_file(tensors, part, dict(about=json.dumps(about), sha256=_digest(tensors)))
+        save_file(tensors, part, dict(about=about, sha256=_digest(tensors, about)))
 
 def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready to answer, `about`
     "Read a model back; raises ValueError if it is damaged or of another kind"
@@ -176,13 +178,13 @@ def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready t
     if not path.is_file(): raise FileNotFoundError(f'there is no file {path}')
     try:
         with safe_open(path, 'pt') as file:
-            tensors, kept = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+            kept, tensors = file.metadata(), {name: file.get_tensor(name) for name in file.keys()}
         model.load_state_dict(tensors)
-        if kept['sha256'] != _digest(tensors): raise ValueError('its checksum is wrong')
+        if kept['sha256'] != _digest(tensors, kept['about']): raise ValueError('wrong checksum')
         return model.eval(), json.loads(kept['about'])
     except Exception as e: raise ValueError(f"{path} isn't a sound file of save_model") from e
 
-# %% ../nbs/08_your_own_digits.ipynb #3cdace8a
+# %% ../nbs/08_your_own_digits.ipynb #f0c80d3d
 _FORMATS = 'PNG', 'JPEG', 'GIF', 'BMP', 'TIFF', 'WEBP'  # no EPS: it is a program
 
 def _reduce(image, side=560):
@@ -220,8 +222,7 @@ def _open_gray(path):
 def _read(path):
     "What `_prepare` gives for a file; raises OSError or ValueError"
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise FileNotFoundError('it is a folder' if path.is_dir() else 'there is no such file')
+    if not path.is_file(): raise FileNotFoundError('a folder' if path.is_dir() else 'no such file')
     try: gray = _open_gray(path)
     except Exception as e:  # Pillow raises a dozen kinds
         reason = 'it is no picture' if isinstance(e, UnidentifiedImageError) else e
