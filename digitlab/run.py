@@ -87,24 +87,24 @@ def read_cells(path:Path)->list:
     added = {'injected-parameters', 'papermill-error-cell-tag'}
     return [cell for cell in cells if not added & set(cell['metadata'].get('tags', []))]
 
-# %% ../nbs/appendix/run.ipynb #906f62bc
+# %% ../nbs/appendix/run.ipynb #ce3ac002
 def run_job(job:Job, folder:Path, env:dict, timeout:float|None=None)->None:
     "Run a notebook in a process of its own, for at most `timeout` seconds"
     import nbformat
     nbformat.validate(nbformat.read(job.path, as_version=4))  # papermill doesn't mind all it should
     started, out = time.monotonic(), folder.absolute()/job.path.name
-    command = papermill_command(job.path, out, job.values)
+    args, why = papermill_command(job.path, out, job.values), 'ended early'
     with tempfile.TemporaryFile('w+', encoding='utf-8', errors='replace') as log:
-        try: code = subprocess.run(command, env=env, stdout=log, stderr=log, timeout=timeout).returncode
-        except subprocess.TimeoutExpired: code = None
+        try: code = subprocess.run(args, env=env, stdout=log, stderr=log, timeout=timeout).returncode
+        except subprocess.TimeoutExpired: code, why = -9, f'took over {timeout:g} s'
         log.seek(0)
         job.log = log.read().strip().split('Exception encountered at ')[-1]
+    if code > 0: why = job.log.splitlines()[-1][:200]
     job.seconds, job.cells = round(time.monotonic() - started, 1), read_cells(out)
     n_run = sum(bool(cell['metadata']['papermill'].get('start_time')) for cell in job.cells)
-    if code == 0 and n_run == len(job.cells): job.status = 'ok'
-    else:
-        why = f'took over {timeout:g} s' if code is None else job.log.splitlines()[-1][:200]
-        job.status = f'FAILED in cell {n_run}: {why}' if n_run else f'FAILED: {why}'
+    where = f' in cell {n_run}' if n_run else ''
+    is_ok = code == 0 and n_run == len(job.cells)
+    job.status = 'ok' if is_ok else f'FAILED{where}: {why}'
 
 # %% ../nbs/appendix/run.ipynb #8d8e47be
 def find_notebooks(names:tuple=())->list: # of absolute paths
