@@ -39,7 +39,7 @@ def show_figure(fig, # a matplotlib figure
     if not alt.strip(): raise ValueError(f'alt is {alt!r}; say in a sentence what the figure shows')
     display(Image(_png(fig), alt=alt))
 
-# %% ../nbs/appendix/show.ipynb #8beffcee
+# %% ../nbs/appendix/show.ipynb #9b3bfe2e
 def show_images(images, # tensor [N, height, width] or a list of [height, width], any dtype and device
                 titles=None, # N titles, numbers or text
                 ncols:int=10, # images in a row
@@ -52,6 +52,7 @@ def show_images(images, # tensor [N, height, width] or a list of [height, width]
     if not images or images[0].ndim != 2:
         raise ValueError('images must be [N, height, width]; show a single one as [image]')
     titles = ['']*len(images) if titles is None else [str(text) for text in titles]
+    pairs = list(zip(images, titles, strict=True))
     ncols = max(1, min(ncols, len(images)))
     nrows = -(-len(images)//ncols)
     low, high = min(i.min() for i in images), max(i.max() for i in images)
@@ -59,7 +60,7 @@ def show_images(images, # tensor [N, height, width] or a list of [height, width]
     fig, axs = plt.subplots(nrows, ncols, squeeze=False, figsize=(0.8*ncols, height),
                             layout='constrained',
                             subplot_kw=dict(frame_on=False, xticks=[], yticks=[]))
-    for ax, (image, text) in zip(axs.flat, zip(images, titles, strict=True)):
+    for ax, (image, text) in zip(axs.flat, pairs):
         ax.imshow(image.numpy(), cmap='gray', vmin=low, vmax=high)
         ax.set_title(text, fontsize=9)
     fig.suptitle(title, fontsize=11)
