@@ -8,8 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from digitlab.run import (find_notebooks, full_sizes, kernel_env, make_job, run_job,
-                          status_text)
+from digitlab.run import find_notebooks, full_sizes, kernel_env, make_job, run_job
 
 WIDGET = 'application/vnd.jupyter.widget-view+json'  # shows nothing without a kernel
 
@@ -30,14 +29,13 @@ def put_back(path, before, cells):
 def refresh(path, folder):
     "Run one notebook and put its outputs back; what came out, in a line"
     before, job = path.read_bytes(), make_job(path)
-    if job.error: return status_text(job)
     job.values = full_sizes(job.parameters)
     if 'source' in job.parameters: job.values['source'] = 'mnist'
     run_job(job, folder, kernel_env())
-    if job.error: return f'{status_text(job)}\n{job.error["traceback"]}'
+    if job.status != 'ok': return f'{job.status}\n{job.log}'
     try: put_back(path, before, job.cells)
     except ValueError as error: return f'FAILED: {error}'
-    return status_text(job)
+    return f'{job.status} ({job.seconds:.1f} s)'
 
 
 def main(names):

@@ -14,14 +14,12 @@ from io import BytesIO, StringIO
 import torch
 from tqdm import tqdm
 
-# %% ../nbs/appendix/show.ipynb #ab1075dc
+# %% ../nbs/appendix/show.ipynb #9f090195
 def use_style()->None:
     "Give every figure drawn afterwards one look; sets matplotlib's rcParams"
     import matplotlib.pyplot as plt
     plt.style.use(['petroff10', {
-        'figure.facecolor': 'white', 'savefig.facecolor': 'white',
-        'axes.facecolor': 'white', 'axes.spines.top': False,
-        'axes.spines.right': False, 'axes.titlesize': 11,
+        'axes.spines.top': False, 'axes.spines.right': False, 'axes.titlesize': 11,
         'axes.labelsize': 10, 'legend.frameon': False, 'lines.linewidth': 2}])
 
 # %% ../nbs/appendix/show.ipynb #3a7693bc
@@ -41,7 +39,7 @@ def show_figure(fig, # a matplotlib figure
     if not alt.strip(): raise ValueError(f'alt is {alt!r}; say in a sentence what the figure shows')
     display(Image(_png(fig), alt=alt))
 
-# %% ../nbs/appendix/show.ipynb #edc7e25f
+# %% ../nbs/appendix/show.ipynb #9b3bfe2e
 def show_images(images, # tensor [N, height, width] or a list of [height, width], any dtype and device
                 titles=None, # N titles, numbers or text
                 ncols:int=10, # images in a row
@@ -51,47 +49,33 @@ def show_images(images, # tensor [N, height, width] or a list of [height, width]
     "Show images in rows with one gray scale; raises ValueError where they aren't [N, height, width]"
     import matplotlib.pyplot as plt
     images = [torch.as_tensor(image).detach().cpu().float() for image in images]
-    if not images or any(image.ndim != 2 for image in images):
-        raise ValueError('expected one or more images [height, width], got '
-                         f'{[list(i.shape) for i in images][:3]}; show a single one as [image]')
-    titles = [''] * len(images) if titles is None else [str(text) for text in titles]
-    if len(titles) != len(images):
-        raise ValueError(f'got {len(titles)} titles for {len(images)} images')
+    if not images or images[0].ndim != 2:
+        raise ValueError('images must be [N, height, width]; show a single one as [image]')
+    titles = ['']*len(images) if titles is None else [str(text) for text in titles]
+    pairs = list(zip(images, titles, strict=True))
     ncols = max(1, min(ncols, len(images)))
     nrows = -(-len(images)//ncols)
     low, high = min(i.min() for i in images), max(i.max() for i in images)
     height = (1 if any(titles) else 0.8)*nrows + 0.3*bool(title)
-    fig = plt.figure(figsize=(0.8*ncols, height), layout='constrained')
-    bare = dict(frame_on=False, xticks=[], yticks=[])
-    axs = fig.subplots(nrows, ncols, squeeze=False, subplot_kw=bare)
-    for ax, image, text in zip(axs.flat, images, titles):
+    fig, axs = plt.subplots(nrows, ncols, squeeze=False, figsize=(0.8*ncols, height),
+                            layout='constrained',
+                            subplot_kw=dict(frame_on=False, xticks=[], yticks=[]))
+    for ax, (image, text) in zip(axs.flat, pairs):
         ax.imshow(image.numpy(), cmap='gray', vmin=low, vmax=high)
         ax.set_title(text, fontsize=9)
     fig.suptitle(title, fontsize=11)
     listed = ', '.join(filter(None, titles))
     show_figure(fig, alt or title or f'{len(images)} images. {listed}'.strip())
 
-# %% ../nbs/appendix/show.ipynb #ad503e7a
-def _number_text(value):
-    "A number as people read it: 0.9511, 60,000, 1e-05"
+# %% ../nbs/appendix/show.ipynb #0157ba96
+def value_text(value, # a number, text, or a list of them
+              )->str: # such as '0.9511', '60,000' or '1e-05'
+    "A result as people read it; small numbers keep three digits"
+    if isinstance(value, list): return '  '.join(map(value_text, value))
     if not isinstance(value, float): return f'{value:,}' if type(value) is int else str(value)
     return f'{value:.4f}' if value == 0 or 1e-3 <= abs(value) < 1e5 else f'{value:.3g}'
 
-def value_text(value, # a number, text, or a list of them
-              )->str: # such as '0.9511'; small numbers keep three digits
-    "A result as text"
-    return '  '.join(map(_number_text, value if isinstance(value, list) else [value]))
-
-def _check(name, value, expected, tol):
-    "Raise AssertionError unless each value, as shown, lies within `tol` of what was expected"
-    if not isinstance(value, list): value, expected = [value], [expected]
-    for got, want in zip(value, expected, strict=True):
-        is_number = isinstance(got, (int, float))
-        near = abs(round(got, 4) - want) <= tol + 1e-9 if is_number else got == want
-        if not near: raise AssertionError(f'{name}: got {value_text(value)}, expected '
-                                          f'{value_text(expected)} within {_number_text(tol)}')
-
-# %% ../nbs/appendix/show.ipynb #a7f5a041
+# %% ../nbs/appendix/show.ipynb #aecff0d9
 def result(name:str, # what was measured
            value, # a number, text, a list or tensor of them, or a pandas.DataFrame
            expected=None, # what it should be, like `value`; None to check nothing
@@ -102,17 +86,21 @@ def result(name:str, # what was measured
           )->None:
     "Show a result and keep it for the report; raises AssertionError if it isn't what was expected"
     from IPython.display import display
+    if hasattr(value, 'tolist'): value = value.tolist()
     if hasattr(value, 'to_html'):
         shown = {'text/plain': value.to_string(), 'text/html': value.to_html()}
         value = value.reset_index().to_dict('split', index=False)
     else:
-        value = value.tolist() if hasattr(value, 'tolist') else value
         text = f'{name}: {value_text(value)} {unit}'.rstrip()
         if published is not None: text += f'  (published {value_text(published)})'
         shown = {'text/plain': text}
     kept = dict(name=name, value=value, expected=expected, published=published, unit=unit)
     display(shown | {'application/vnd.digitlab.result+json': kept}, raw=True)
-    if check and expected is not None: _check(name, value, expected, tol)
+    if check and expected is not None:
+        pairs = zip(value, expected) if isinstance(value, list) else [(value, expected)]
+        if not all(abs(round(got, 4) - want) <= tol + 1e-9 for got, want in pairs):
+            raise AssertionError(f'{name}: got {value_text(value)}, expected '
+                                 f'{value_text(expected)} within {value_text(tol)}')
 
 # %% ../nbs/appendix/show.ipynb #b3f91717
 def in_frontend()->bool: # True in JupyterLab, VS Code and Colab; False where nobody looks
@@ -148,7 +136,7 @@ def show_widget(name:str, # of a file in digitlab/widgets, without .js
         display({'image/png': png, 'application/vnd.digitlab.widget+json': kept, 'text/plain': alt},
                 metadata={'image/png': {'alt': alt}}, raw=True)
 
-# %% ../nbs/appendix/show.ipynb #1ee47461
+# %% ../nbs/appendix/show.ipynb #5a3989a9
 class _CellOutput(StringIO):
     "A file that is one output of a notebook's cell: the last text written to it"
     shown = None
@@ -160,9 +148,10 @@ class _CellOutput(StringIO):
 
 def progress_bar(total:int, # steps to do
                  doing:str, # what they do, such as 'reading'
-                )->tqdm: # use it in a `with`, and call its `update(n)` after n steps
+                 items=None, # to loop over; without them, call `update(n)` in a `with`
+                )->tqdm:
     "A bar for what takes over a second; gone when it is done, and none where nobody looks"
     in_cell = in_frontend()
-    return tqdm(total=total, desc=doing, file=_CellOutput() if in_cell else sys.stderr,
+    return tqdm(items, total=total, desc=doing, file=_CellOutput() if in_cell else sys.stderr,
                 disable=not (in_cell or sys.stderr.isatty()), delay=1, leave=False,
                 bar_format='{l_bar}{bar:30}| {elapsed}<{remaining}')

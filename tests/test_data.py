@@ -1,17 +1,6 @@
 "Where the digits come from: what good and bad files, folders, disks and servers give"
-import gzip
-import hashlib
-import http.server
-import io
-import multiprocessing
-import os
-import shutil
-import signal
-import struct
-import subprocess
-import sys
-import threading
-import time
+import gzip, hashlib, http.server, io, multiprocessing, os, shutil, signal, struct, subprocess
+import sys, threading, time
 from functools import partial
 from pathlib import Path
 
@@ -21,10 +10,9 @@ import torch
 from hypothesis import HealthCheck, assume, example, given, settings, strategies as st
 from PIL import Image
 
-from digitlab import data, show
+from digitlab import data
 from digitlab.data import (MNIST_SHA256, atomic_write, fetch_mnist, find_digits, idx_bytes,
                            read_digits, read_idx, resize_digits)
-from digitlab.show import progress_bar
 
 holds = partial(settings, deadline=None, derandomize=True, database=None,
                 suppress_health_check=list(HealthCheck))
@@ -39,11 +27,9 @@ def own_home(tmp_path, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('HOME', str(tmp_path/'home'))
     monkeypatch.setenv('DIGITLAB_CACHE', str(tmp_path/'cache'))
+    def no_network(): raise ConnectionError('no network here')
     monkeypatch.setattr(data, 'fetch_mnist', no_network)
-    data._writable.cache_clear()
-
-
-def no_network(): raise ConnectionError('no network here')
+    data._cache.cache_clear()
 
 def some_digits(n=30, seed=0):
     images = np.random.default_rng(seed).integers(0, 256, (n, 28, 28), np.uint8)
@@ -92,7 +78,7 @@ def test_both_forms_agree(idx, tree):
     digits = read_digits(tree)
     assert same(digits, read_digits(idx)) and torch.equal(digits.train_x, torch.tensor(images))
     assert digits.train_y.tolist() == labels.tolist() and digits.train_y.dtype == torch.int64
-    assert repr(digits) == "Digits('tree', training=30, testing=30)"
+    assert repr(digits) == "Digits('tree', 30 to train, 30 to test)"
 
 @pytest.mark.parametrize('name', ['mnist', 'digits', 'auto'])
 @pytest.mark.parametrize('write', [write_idx, write_tree])
@@ -118,38 +104,32 @@ def test_offline_digits(tmp_path):
     assert digits.train_x.shape == (1437, 28, 28) and digits.test_x.shape == (360, 28, 28)
     assert not (tmp_path/'cache').exists()
 
-@pytest.mark.parametrize('source', ['no-such', '', None, '~/no-such', 'x'*300])
-def test_a_source_that_is_nothing(source):
-    with pytest.raises(FileNotFoundError, match='neither auto, mnist nor digits.*exists'):
-        read_digits(source)
-
-def test_an_empty_folder(tmp_path):
+@pytest.mark.parametrize('source', ['no-such', '~/no-such', '.'])
+def test_a_source_that_is_nothing(source, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     for read in (read_digits, find_digits):
-        with pytest.raises(FileNotFoundError, match='four such IDX files, or training/<digit>'):
-            read(tmp_path)
+        with pytest.raises(FileNotFoundError, match='has neither train-.* nor training/<digit>'):
+            read(source)
 
 @pytest.mark.parametrize('source', ['mnist', 'auto'])
 def test_what_digitlab_mnist_names(monkeypatch, idx, source):
     monkeypatch.setenv('DIGITLAB_MNIST', 'nowhere')
-    with pytest.raises(FileNotFoundError, match="DIGITLAB_MNIST names 'nowhere'"):
-        read_digits(source)
+    with pytest.raises(FileNotFoundError, match="nowhere has neither"): read_digits(source)
     monkeypatch.setenv('DIGITLAB_MNIST', str(idx))
-    with pytest.raises(ValueError, match="idx isn't MNIST.*name the folder as the source"):
-        read_digits(source)
+    with pytest.raises(ValueError, match="idx isn't MNIST"): read_digits(source)
 
-def test_tilde_and_relative_paths(monkeypatch, tmp_path, tiny_mnist):
-    home, deep = tmp_path/'home', tmp_path/'project'/'nbs'/'appendix'
-    deep.mkdir(parents=True)
-    shutil.copytree(tiny_mnist, home/'mine')
-    shutil.copytree(tiny_mnist, tmp_path/'project'/'mine')
+def test_tilde_and_relative_paths(monkeypatch, tmp_path):
+    home, deep = tmp_path/'home'/'mine', tmp_path/'project'/'nbs'/'appendix'
+    mine = write_idx(tmp_path/'project'/'mine')
+    for folder in home, deep: folder.mkdir(parents=True)
     for here in (tmp_path/'project', deep.parent, deep):
         monkeypatch.chdir(here)
-        for path, folder in {'~/mine': home/'mine', 'mine': tmp_path/'project'/'mine'}.items():
-            assert data._read(path)[1] == folder
-            monkeypatch.setenv('DIGITLAB_MNIST', path)
-            assert data._read('mnist')[1] == data._read('auto')[1] == folder
+        assert read_digits('mine').name == 'mine'
+        for path, folder in {'~/mine': home, 'mine': mine}.items():
+            assert data.absolute(path) == folder
             monkeypatch.setenv('DIGITLAB_CACHE', path)
-            assert data._cache_path() == folder
+            data._cache.cache_clear()
+            assert data._cache() == folder
     assert not list(tmp_path.rglob('~'))
 
 def test_half_a_tree_of_fastais(monkeypatch, tmp_path, capsys):
@@ -158,11 +138,11 @@ def test_half_a_tree_of_fastais(monkeypatch, tmp_path, capsys):
     assert f'Passed over {half}: {half} isn\'t MNIST, or not all of it' in capsys.readouterr().err
     shutil.rmtree(half/'testing')
     assert read_digits('auto').kind == 'digits'
-    assert f'Passed over {half}: {half}/testing/0 has no PNG images' in capsys.readouterr().err
+    assert f'Passed over {half}: {half}/testing lacks PNGs of a digit' in capsys.readouterr().err
 
 def test_a_whole_tree_of_fastais(tmp_path, tiny_mnist):
-    whole = write_tree(tmp_path/'home'/'.fastai'/'data'/'mnist_png')
-    assert read_digits('auto').name == 'mnist' and find_digits('auto') == whole
+    write_tree(tmp_path/'home'/'.fastai'/'data'/'mnist_png')
+    assert read_digits('auto').name == 'mnist'
 
 
 # IDX files
@@ -181,22 +161,16 @@ def test_several_members(tmp_path):
         gzip.compress(packed[i:i+9999]) for i in range(0, len(packed), 9999)))
     assert (read_idx(tmp_path/'x') == images).all()
 
-def damage_truncate(path): path.write_bytes(path.read_bytes()[:-1])
-def damage_magic(path): path.write_bytes(b'\0\0\r' + path.read_bytes()[3:])
-def damage_longer(path): path.write_bytes(path.read_bytes() + b'\0')
-def damage_ten(path): path.write_bytes(idx_bytes(np.full(30, 10, np.uint8)))
-def damage_fewer(path): path.write_bytes(idx_bytes(some_digits(29)[1]))
+def labels(n, label=0): return idx_bytes(np.full(n, label, np.uint8))
 
-@pytest.mark.parametrize('damage, message', [
-    (damage_truncate, 'array of size 29 into shape (30,)'), (damage_longer, 'array of size 31'),
-    (damage_magic, 'not of shape ()'), (damage_ten, '30 labels from 0 to 9'),
-    (damage_fewer, '30 labels from 0 to 9'),
-    (os.unlink, 'has no train-labels-idx1-ubyte'), (lambda path: path.write_bytes(b''), 'not of shape')])
-def test_bad_idx_is_named(idx, damage, message):
-    damage(idx/'train-labels-idx1-ubyte')
-    with pytest.raises((ValueError, FileNotFoundError), match='train-labels-idx1-ubyte') as error:
-        read_digits(idx)
-    assert message in str(error.value)
+@pytest.mark.parametrize('content, message', [
+    (labels(30)[:-1], 'array of size 29 into shape (30,)'), (labels(30) + b'0', 'array of size 31'),
+    (b'\0\0\r' + labels(30)[3:], 'not of shape ()'), (b'', 'not of shape ()'),
+    (labels(30, 10), 'one label from 0 to 9'), (labels(29), 'one label from 0 to 9 for each image')])
+def test_bad_idx_is_named(idx, content, message):
+    (idx/'train-labels-idx1-ubyte').write_bytes(content)
+    with pytest.raises(ValueError) as error: read_digits(idx)
+    assert message in str(error.value) and str(idx) in str(error.value)
 
 def test_absurd_headers_take_no_memory(tmp_path):
     head = bytes([0, 0, 8, 3]) + struct.pack('>3I', 2**32 - 1, 28, 28)
@@ -204,8 +178,6 @@ def test_absurd_headers_take_no_memory(tmp_path):
         (tmp_path/'claim').write_bytes(content)
         with pytest.raises(ValueError, match='claim.*array of size 0'):
             read_idx(tmp_path/'claim')
-    (tmp_path/'bomb').write_bytes(gzip.compress(idx_bytes(some_digits(2)[0]) + bytes(10**8), 1))
-    with pytest.raises(ValueError, match='bomb.*array of size 1000'): read_idx(tmp_path/'bomb')
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory): return tmp_path_factory.mktemp('properties')
@@ -250,20 +222,15 @@ def test_stray_files_are_passed_over(tree):
 
 def test_order_is_by_number(tree):
     (tree/'training'/'3'/'3.png').rename(tree/'training'/'3'/'last.PNG')
-    names = [path.name for digit, path in data._list_pngs(tree/'training') if digit == 3]
-    assert names == ['13.png', '23.png', 'last.PNG']
-
-def test_a_digit_without_images(tree):
-    for path in (tree/'testing'/'4').iterdir(): path.unlink()
-    with pytest.raises(FileNotFoundError, match='testing/4 has no PNG'):
-        read_digits(tree)
+    images = torch.tensor(some_digits()[0])
+    threes = read_digits(tree).train_x[read_digits(tree).train_y == 3]
+    assert torch.equal(threes, images[[13, 23, 3]])
 
 @pytest.mark.parametrize('damage, message', [
     (lambda p: p.write_bytes(b'text'), "can't be read"),
-    (lambda p: p.write_bytes(b''), "can't be read"),
     (lambda p: p.write_bytes(p.read_bytes()[:-30]), "can't be read"),
-    (lambda p: Image.new('RGB', (28, 28)).save(p), r'\(28, 28\) in mode RGB; expected'),
-    (lambda p: Image.new('L', (20, 28)).save(p), r'\(20, 28\) in mode L; expected')])
+    (lambda p: Image.new('RGB', (28, 28)).save(p), 'mode RGB, not'),
+    (lambda p: Image.new('L', (20, 28)).save(p), r'is \(20, 28\) in')])
 def test_a_bad_png_is_named(tree, damage, message):
     damage(tree/'training'/'7'/'17.png')
     with pytest.raises(ValueError, match=f'17.png.*{message}'): read_digits(tree)
@@ -305,7 +272,7 @@ def test_a_script_without_main_guard(tmp_path):
     (tmp_path/'script.py').write_text(SCRIPT)
     done = subprocess.run([sys.executable, tmp_path/'script.py', write_tree(tmp_path/'big', 1500)],
                           capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("Digits('big', training=1,500, testing=1,500) []\n", '')
+    assert (done.stdout, done.stderr) == ("Digits('big', 1,500 to train, 1,500 to test) []\n", '')
 
 
 # resizing
@@ -375,27 +342,13 @@ def test_killed_while_writing(tmp_path):
     with atomic_write(path) as part: part.write_text('new')
     assert path.read_text() == 'new'
 
-def test_find_digits_writes_once(idx, tree):
+def test_find_digits_writes_once_and_follows_the_source(idx, tree):
     found = find_digits(idx)
-    assert same(read_digits(found), read_digits(idx)) and find_digits(tree) == tree
+    assert same(read_digits(found), read_digits(idx)) and find_digits(tree) != tree
     written = os.stat(found).st_ino
     assert find_digits(idx) == found and os.stat(found).st_ino == written
-    (found/'training'/'3'/'3.png').unlink()
-    assert (find_digits(idx)/'training'/'3'/'3.png').exists()
-
-def test_find_digits_follows_the_source(idx):
-    before = find_digits(idx)
     (idx/'train-labels-idx1-ubyte').write_bytes(idx_bytes(some_digits()[1][::-1].copy()))
-    after = find_digits(idx)
-    assert after != before and same(read_digits(after), read_digits(idx))
-
-def test_find_digits_when_another_is_quicker(idx, monkeypatch):
-    write = data._write_tree
-    def both(digits, folder):
-        write(digits, folder)
-        write(digits, data._writable(data._cache_path())/f'{folder.name}')
-    monkeypatch.setattr(data, '_write_tree', both)
-    assert same(read_digits(find_digits(idx)), read_digits(idx))
+    assert find_digits(idx) != found and same(read_digits(find_digits(idx)), read_digits(idx))
 
 def test_find_digits_on_a_full_disk(idx, tmp_path, monkeypatch):
     def full(item): raise OSError(28, 'No space left on device')
@@ -425,33 +378,6 @@ def test_without_a_home(idx, tmp_path, monkeypatch, capsys, home, cache):
 def test_without_a_home_but_with_a_cache(idx, tmp_path, monkeypatch, capsys):
     monkeypatch.delenv('HOME')
     assert find_digits(idx).parent == tmp_path/'cache' and capsys.readouterr().err == ''
-
-def test_a_copy_in_a_cache_that_can_only_be_read(tmp_path, monkeypatch, tiny_mnist, capsys):
-    shutil.copytree(tiny_mnist, tmp_path/'cache'/'mnist')
-    monkeypatch.setattr(data, '_writable', None)
-    assert read_digits('auto').kind == 'mnist' and capsys.readouterr().err == ''
-
-
-# progress
-
-def run_bar():
-    with progress_bar(100, 'reading') as bar:
-        if not bar.disable: bar.start_t, bar.last_print_t = bar.start_t - 2, bar.last_print_t - 2
-        bar.update(50)
-
-@pytest.mark.parametrize('watched', [True, False])
-def test_the_bar_in_a_notebook(monkeypatch, capsys, watched):
-    "It shows something after a second and leaves nothing; where nobody looks it shows nothing"
-    shown = []
-    class Output:
-        def update(self, data, raw): shown.append(data)
-    def display(data, raw, display_id): shown.append(data); return Output()
-    monkeypatch.setattr('IPython.display.display', display)
-    monkeypatch.setattr(show, 'in_frontend', lambda: watched)
-    run_bar()
-    assert capsys.readouterr().err == ''
-    if watched: assert shown[0]['text/plain'].startswith('reading:  50%') and shown[-1] == {}
-    else: assert shown == []
 
 
 # the network
@@ -490,18 +416,6 @@ def test_fetched_once(server, tmp_path, monkeypatch, capsys):
     assert sorted(os.listdir(tmp_path/'cache'/'mnist')) == sorted(f'{name}.gz' for name in NAMES)
     assert capsys.readouterr().err == ''
 
-def test_any_gzip_of_the_same_bytes_will_do(server):
-    sound = server.reply
-    def reply(handler):
-        handler.wfile, out = io.BytesIO(), handler.wfile
-        sound(handler)
-        content = handler.wfile.getvalue().partition(b'\r\n\r\n')[2]
-        handler.wfile = out
-        handler._headers_buffer = []
-        send(handler, gzip.compress(gzip.decompress(content), 9) if content else b'')
-    server.reply = reply
-    assert fetch_mnist((server.url,)).is_dir()
-
 BROKEN = {
     'forbidden': lambda h: h.send_error(403),
     'another page': lambda h: send(h, b'<html>Please log in</html>'),
@@ -526,7 +440,8 @@ def test_a_broken_server_and_then_a_sound_one(server, tmp_path, fault):
 def test_a_damaged_copy_is_fetched_again(server, monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(data, 'fetch_mnist', partial(fetch_mnist, (server.url, server.url)))
     before = read_digits('mnist')
-    damage_truncate(tmp_path/'cache'/'mnist'/f'{NAMES[2]}.gz')
+    damaged = tmp_path/'cache'/'mnist'/f'{NAMES[2]}.gz'
+    damaged.write_bytes(damaged.read_bytes()[:-1])
     assert same(before, read_digits('mnist')) and len(server.asked) == 10
     assert 'Passed over' in capsys.readouterr().err
 
