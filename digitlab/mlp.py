@@ -12,9 +12,10 @@ from torch.nn import functional as F
 
 from .baseline import mse
 
-# %% ../nbs/05_multiclass_mlp.ipynb #e732d837
+# %% ../nbs/05_multiclass_mlp.ipynb #eccf05d2
 def _drawn_layer(n_in, n_out, scale, generator):
     "An nn.Linear with random weights of size `scale`, and biases of 0"
+    # skip_init leaves the layer unfilled, since we fill it ourselves
     layer = nn.utils.skip_init(nn.Linear, n_in, n_out, device=generator.device)
     with torch.no_grad():
         layer.weight.normal_(0, scale, generator=generator)
@@ -67,13 +68,13 @@ def digit_cross_entropy(logits:Tensor, # float [N,C]
     log_sum = shifted.exp().sum(1, keepdim=True).log()
     return (log_sum - shifted.gather(1, targets[:, None])).mean()
 
-# %% ../nbs/05_multiclass_mlp.ipynb #0499187d
+# %% ../nbs/05_multiclass_mlp.ipynb #fe06f5be
 def mlp(sizes:tuple, # inputs, hidden units, outputs, such as (784, 64, 10)
         generator:torch.Generator, # gives the weights, on its device
         activation:type=nn.ReLU, # a class, one for each hidden layer
         scale:float|None=None, # standard deviation; None: (2/inputs)**0.5
        )->nn.Sequential: # [N,784] or [N,28,28] to logits [N,C]
-    "Linear layers with an activation function between each two"
+    "Linear layers with an activation function after each but the last"
     layers = [nn.Flatten()]
     for n_in, n_out in zip(sizes, sizes[1:]):
         size = (2/n_in)**0.5 if scale is None else scale
