@@ -117,7 +117,7 @@ def resize_digits(images:torch.Tensor, # [N, H, W], float from 0 (paper) to 1 (i
     resized = torch.nn.functional.grid_sample(images[:, None], grid, 'bicubic', align_corners=False)
     return (resized[:, 0].clamp(0, 1)*255).round().byte()
 
-# %% ../nbs/appendix/data.ipynb #0ec2d2e9
+# %% ../nbs/appendix/data.ipynb #e48d04e4
 class Digits(NamedTuple):
     "Images and labels of both parts, and where they come from"
     train_x: torch.Tensor  # uint8 [N, 28, 28], 0 for paper and 255 for ink
@@ -127,7 +127,7 @@ class Digits(NamedTuple):
     kind: str  # what they are: mnist (the fingerprints say so), digits (scikit-learn's) or folder
     name: str  # what people call them: mnist, digits, or the folder's name
     def __repr__(self):
-        return f'Digits({self.name!r}, {len(self.train_y):,} to train, {len(self.test_y):,} to test)'
+        return f'Digits({self.name}, {len(self.train_y):,} to train, {len(self.test_y):,} to test)'
 
 def _read_sklearn():
     "scikit-learn's digits: 1,437 for training, 360 for testing"

@@ -39,14 +39,14 @@ def show_figure(fig, # a matplotlib figure
     if not alt.strip(): raise ValueError(f'alt is {alt!r}; say in a sentence what the figure shows')
     display(Image(_png(fig), alt=alt))
 
-# %% ../nbs/appendix/show.ipynb #9b3bfe2e
-def show_images(images, # tensor [N, height, width] or a list of [height, width], any dtype and device
+# %% ../nbs/appendix/show.ipynb #c7d66ec4
+def show_images(images, # tensor [N, height, width] or list of [height, width], on any device
                 titles=None, # N titles, numbers or text
                 ncols:int=10, # images in a row
                 alt:str='', # what they show, in a sentence; made from the titles if empty
                 title:str|None=None, # above all images
                )->None:
-    "Show images in rows with one gray scale; raises ValueError where they aren't [N, height, width]"
+    "Show images in rows with one gray scale; raises ValueError unless each has two axes"
     import matplotlib.pyplot as plt
     images = [torch.as_tensor(image).detach().cpu().float() for image in images]
     if not images or images[0].ndim != 2:
@@ -75,7 +75,7 @@ def value_text(value, # a number, text, or a list of them
     if not isinstance(value, float): return f'{value:,}' if type(value) is int else str(value)
     return f'{value:.4f}' if value == 0 or 1e-3 <= abs(value) < 1e5 else f'{value:.3g}'
 
-# %% ../nbs/appendix/show.ipynb #aecff0d9
+# %% ../nbs/appendix/show.ipynb #6b5dbeb7
 def result(name:str, # what was measured
            value, # a number, text, a list or tensor of them, or a pandas.DataFrame
            expected=None, # what it should be, like `value`; None to check nothing
@@ -91,13 +91,12 @@ def result(name:str, # what was measured
         shown = {'text/plain': value.to_string(), 'text/html': value.to_html()}
         value = value.reset_index().to_dict('split', index=False)
     else:
-        text = f'{name}: {value_text(value)} {unit}'.rstrip()
-        if published is not None: text += f'  (published {value_text(published)})'
-        shown = {'text/plain': text}
+        shown = {'text/plain': f'{name}: {value_text(value)} {unit}'.rstrip()}
+        if published is not None: shown['text/plain'] += f'  (published {value_text(published)})'
     kept = dict(name=name, value=value, expected=expected, published=published, unit=unit)
     display(shown | {'application/vnd.digitlab.result+json': kept}, raw=True)
     if check and expected is not None:
-        pairs = zip(value, expected) if isinstance(value, list) else [(value, expected)]
+        pairs = zip(value, expected, strict=True) if type(value) is list else [(value, expected)]
         if not all(abs(round(got, 4) - want) <= tol + 1e-9 for got, want in pairs):
             raise AssertionError(f'{name}: got {value_text(value)}, expected '
                                  f'{value_text(expected)} within {value_text(tol)}')

@@ -78,7 +78,7 @@ def test_both_forms_agree(idx, tree):
     digits = read_digits(tree)
     assert same(digits, read_digits(idx)) and torch.equal(digits.train_x, torch.tensor(images))
     assert digits.train_y.tolist() == labels.tolist() and digits.train_y.dtype == torch.int64
-    assert repr(digits) == "Digits('tree', 30 to train, 30 to test)"
+    assert repr(digits) == "Digits(tree, 30 to train, 30 to test)"
 
 @pytest.mark.parametrize('name', ['mnist', 'digits', 'auto'])
 @pytest.mark.parametrize('write', [write_idx, write_tree])
@@ -272,7 +272,7 @@ def test_a_script_without_main_guard(tmp_path):
     (tmp_path/'script.py').write_text(SCRIPT)
     done = subprocess.run([sys.executable, tmp_path/'script.py', write_tree(tmp_path/'big', 1500)],
                           capture_output=True, text=True)
-    assert (done.stdout, done.stderr) == ("Digits('big', 1,500 to train, 1,500 to test) []\n", '')
+    assert (done.stdout, done.stderr) == ("Digits(big, 1,500 to train, 1,500 to test) []\n", '')
 
 
 # resizing

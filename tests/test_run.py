@@ -18,7 +18,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 from digitlab import __version__, run
 
 ROOT = Path(__file__).parents[1]
-RESULT = "display({'text/plain': '%s', 'application/vnd.digitlab.result+json': %s}, raw=True)"
+KEPT = 'application/vnd.digitlab.result+json'
+RESULT = "display({'text/plain': '%s', '" + KEPT + "': %s}, raw=True)"
 KERNEL = {'kernelspec': {'name': 'python3', 'language': 'python', 'display_name': 'python3'}}
 FIGURE = '''from base64 import b64decode
 from IPython.display import Image
@@ -213,7 +214,7 @@ def test_kernel_env(monkeypatch):
 def test_the_summary_holds_whole_words(monkeypatch, width):
     monkeypatch.setenv('COLUMNS', str(width))
     text = 'images of each digit: 5,923  6,742  5,958  6,131  5,842  5,421  5,918\n  acc  seconds'
-    cells = [dict(outputs=[dict(data={run.RESULT: {}, 'text/plain': text})])]
+    cells = [dict(outputs=[dict(data={KEPT: {}, 'text/plain': text})])]
     out = run.summary(run.Job(Path('01_a.ipynb'), status='ok', cells=cells))
     assert max(map(len, out.splitlines())) <= width
     assert out.split() == ['01_a:', 'ok', '(0.0', 's)', *text.split()]
@@ -266,7 +267,7 @@ def test_importing_is_light():
 
 def test_data():
     assert digitlab('data', 'digits').output == \
-        "digits: Digits('digits', 1,437 to train, 360 to test)\n"
+        "digits: Digits(digits, 1,437 to train, 360 to test)\n"
     assert digitlab('data', 'no/folder').exit_code == 2
 
 
