@@ -22,7 +22,7 @@ from .compare import small_convnet
 from .data import atomic_write, resize_digits
 from .tensors import make_generator
 
-# %% ../nbs/08_your_own_digits.ipynb #c3aaba5a
+# %% ../nbs/08_your_own_digits.ipynb #694dc90e
 def _resize(gray, height, width): # [H,W] -> [height,width]
     "Resize a picture of floats; where it shrinks, pixels are averaged"
     image = Image.fromarray(np.asarray(gray, np.float32))
@@ -31,7 +31,7 @@ def _resize(gray, height, width): # [H,W] -> [height,width]
 def _shrink(gray, most):
     "Shrink a picture so that its longer side has at most `most` pixels"
     scale = min(1, most/max(gray.shape))
-    return gray if scale == 1 else _resize(gray, *(max(1, round(n*scale)) for n in gray.shape))
+    return _resize(gray, *(max(1, round(n*scale)) for n in gray.shape))
 
 # %% ../nbs/08_your_own_digits.ipynb #9d08c5bf
 def _fit_surface(ink):
@@ -49,25 +49,25 @@ def _find_shade(ink):
     wide = ndimage.grey_opening(coarse - surface, max(coarse.shape)//2 + 1)
     return _resize(surface + wide, *ink.shape)
 
-# %% ../nbs/08_your_own_digits.ipynb #cb7e568a
+# %% ../nbs/08_your_own_digits.ipynb #63fef2bb
 def lift_ink(gray:np.ndarray)->np.ndarray: # [H,W], 0 to 1 -> paper 0, strokes 1
     "Take off paper, light and shadow; raises ValueError if nothing stands out"
     n = max(gray.shape)//20 + 1
-    parts = gray, gray[:n], gray[-n:], gray[:, :n], gray[:, -n:]  # all, and the border
+    parts = gray, gray[:n], gray[-n:], gray[:, :n], gray[:, -n:]
     paper = np.median(np.concatenate([part.ravel() for part in parts]))
     ink = max(gray - paper, paper - gray, key=np.max)
     ink = ink - _find_shade(ink)
     grain = np.ptp(np.quantile(ink, [.05, .25]))
     strokes = np.quantile(ink[ink >= .3*ink.max()], .9)
-    if strokes < max(.1, 3.3*grain): raise ValueError('nothing stands out from the paper')
+    if strokes < max(.1, 3.3*grain): raise ValueError('nothing stands out')
     return ((ink/strokes - .2)/.8).clip(0, 1)
 
-# %% ../nbs/08_your_own_digits.ipynb #ab1e2964
+# %% ../nbs/08_your_own_digits.ipynb #14644115
 def _box(mask):
     "The rows and columns in which a mask has pixels, as two slices"
     return ndimage.find_objects(mask.astype(int))[0]
 
-def fit_box(ink:np.ndarray)->torch.Tensor: # [H,W], strokes at 1 -> uint8 [28,28]
+def fit_box(ink:np.ndarray)->torch.Tensor: # [H,W], strokes 1 -> uint8 [28,28]
     "Scale a digit to 20x20, center it by mass in 28x28, make its strokes white"
     pieces, n = ndimage.label(ink > .2, np.ones((3, 3)))
     mass = ndimage.sum(ink*(pieces > 0), pieces, range(n + 1))
@@ -78,7 +78,7 @@ def fit_box(ink:np.ndarray)->torch.Tensor: # [H,W], strokes at 1 -> uint8 [28,28
     typical = image[image > .2].median()
     return (255*(image/typical).clamp(max=1)).round().byte()
 
-# %% ../nbs/08_your_own_digits.ipynb #8c1b8610
+# %% ../nbs/08_your_own_digits.ipynb #5ff582ae
 def _split_gray(gray):
     "The lighter end of the dark pixels, where dark and light are parted best (Otsu's method)"
     values = np.sort(gray, None)
@@ -91,7 +91,7 @@ def _largest(mask):
     pieces, n = ndimage.label(mask)
     return pieces == 1 + np.bincount(pieces.ravel())[1:].argmax() if n else mask
 
-def _is_rectangle(mask, share):
+def _is_rectangle(mask, share=.88):
     "Does a mask fill this share of a rectangle that is turned by up to 22 degrees?"
     rows, cols = np.nonzero(mask ^ ndimage.binary_erosion(mask))
     turned = np.exp(1j*np.radians(range(-22, 23, 2)))[:, None]*(rows + 1j*cols)
@@ -103,18 +103,18 @@ def _fill_between(mask):
     def between(mask): return seen(mask) & seen(mask[::-1])[::-1]
     return between(mask) | between(mask.T).T
 
-# %% ../nbs/08_your_own_digits.ipynb #0bdefcf0
+# %% ../nbs/08_your_own_digits.ipynb #9f6fae25
 def _find_sheet(gray):
     "A mask of what lies on a sheet or in a frame; None if all of it is paper"
     dark = gray <= _split_gray(gray)
     for piece in (_largest(dark), _largest(~dark)):
         sheet = ndimage.binary_fill_holes(piece)
         sides = sheet[0], sheet[-1], sheet[:, 0], sheet[:, -1]
-        is_paper = min(map(np.mean, sides)) > .5
-        if is_paper or sheet.mean() < .15 or not _is_rectangle(sheet, .8): continue
+        is_all = min(map(np.mean, sides)) > .5
+        if is_all or sheet.mean() < .15 or not _is_rectangle(sheet, .8): continue
         is_frame = piece.sum() < sheet.sum()/2
         sheet = _fill_between(_largest(sheet & ~piece) if is_frame else sheet)
-        if _is_rectangle(sheet, .88): return ndimage.binary_erosion(sheet, iterations=2)
+        if _is_rectangle(sheet): return ndimage.binary_erosion(sheet, None, 2)
 
 def crop_sheet(gray:np.ndarray)->np.ndarray: # [H,W], 0 to 1 -> a part of it
     "Keep what is on a sheet or in a frame; raises ValueError if that is empty"
@@ -137,15 +137,15 @@ def drop_edges(ink:np.ndarray)->np.ndarray: # both [H,W], strokes at 1
     outer = ndimage.binary_dilation((pieces > 0) & ~inner, iterations=2)
     return np.where(outer & ~ndimage.binary_dilation(inner), 0, ink)
 
-# %% ../nbs/08_your_own_digits.ipynb #4352e684
+# %% ../nbs/08_your_own_digits.ipynb #9186bacd
 def _has_several(ink):
     "Do empty columns part two pieces that are about as tall as all of it?"
-    def is_tall(part): return (part > .2).any(1).sum() > .45*(ink > .2).any(1).sum()
+    def is_tall(p): return (p > .2).any(1).sum() > .45*(ink > .2).any(1).sum()
     strips, _ = ndimage.label((ink > .2).any(0))
     parts = [ink[:, cols] for cols, in ndimage.find_objects(strips)]
     return len([p for p in parts if is_tall(p) and p.sum() > .12*ink.sum()]) > 1
 
-# %% ../nbs/08_your_own_digits.ipynb #edd2f78b
+# %% ../nbs/08_your_own_digits.ipynb #9d86cc96
 def _prepare(gray):
     "The image for the network, and whether there are several digits"
     ink = lift_ink(crop_sheet(_shrink(np.asarray(gray, float), 140)))
@@ -153,8 +153,8 @@ def _prepare(gray):
     ink = drop_edges(ink if inner is ink else lift_ink(inner))
     return fit_box(ink), _has_several(ink)
 
-def normalize_picture(gray:np.ndarray)->torch.Tensor: # [H,W] of any size, 0 to 1 -> uint8 [28,28]
-    "Make a picture of one digit look like MNIST; raises ValueError if there is none"
+def normalize_picture(gray:np.ndarray)->torch.Tensor: # [H,W] -> uint8 [28,28]
+    "Make floats from 0 to 1 look like MNIST; raises ValueError if there is no digit"
     return _prepare(gray)[0]
 
 # %% ../nbs/08_your_own_digits.ipynb #d9d9587a
@@ -234,7 +234,7 @@ def read_image(path:str|Path)->torch.Tensor: # PNG, JPEG, GIF, BMP, TIFF or WebP
     try: return _read(path)[0]
     except (OSError, ValueError) as e: raise type(e)(f'{path}: {e}') from e
 
-# %% ../nbs/08_your_own_digits.ipynb #21626f13
+# %% ../nbs/08_your_own_digits.ipynb #273bb458
 class Prediction(NamedTuple):
     "What the network says about one picture"
     file:str # its path
@@ -243,6 +243,7 @@ class Prediction(NamedTuple):
     probabilities:list # of the digits 0 to 9; empty if there is no answer
     note:str # '', 'unsure', 'several digits', or why there is no answer
 
+# %% ../nbs/08_your_own_digits.ipynb #3dad410c
 def _predict_file(path, model):
     "A `Prediction`, whatever the file may be"
     try: image, several = _read(path)
