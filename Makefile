@@ -50,8 +50,8 @@ lab: $(STAMP) ## open the notebooks in JupyterLab
 refresh: $(STAMP) ## run the notebooks at the published sizes on MNIST and keep their outputs in nbs/
 	@python dev/refresh.py $(ARGS)
 	@jupyter nbconvert --log-level ERROR --execute --inplace nbs/index.ipynb
-model: $(STAMP) ## train the small network that comes with the package, on MNIST
-	@python -c 'from digitlab.predict import make_model; make_model()'
+model: $(STAMP) ## train the small network that comes with the package, on MNIST (ARGS=--force replaces it)
+	@python dev/model.py digitlab/models/convnet.safetensors $(ARGS)
 prepare: $(STAMP) ## write the modules and the README from the notebooks, and clean the notebooks
 	@python dev/readme.py --check && nbdev-export && nbdev-clean && python dev/readme.py
 check: prepare ## fail if `make prepare` changes anything that is committed

@@ -39,22 +39,26 @@ def rmse(a:Tensor, # images or predictions, float of any shape
     "Root of the mean squared error, in the unit of the data"
     return mse(a, b).sqrt()
 
-# %% ../nbs/02_pixel_baseline.ipynb #5bd44af7
+# %% ../nbs/02_pixel_baseline.ipynb #7f8e15a9
 def _as_float(images):
     "Raw pixels scaled to 0..1, floats as they are"
     return scale_pixels(images) if images.dtype == torch.uint8 else images
 
+# %% ../nbs/02_pixel_baseline.ipynb #1a0b378b
 class PixelBaseline:
     "Predicts the class whose mean image is nearest (nearest centroid)"
     def __init__(self, distance:str='mse'): # 'mse' or 'mae'
-        self.distance, self.p = distance, {'mae': 1, 'mse': 2}[distance]
+        if distance not in ('mse', 'mae'):
+            raise ValueError(f"distance must be 'mse' or 'mae', got {distance!r}")
+        self.distance = distance
+        self.p = 1 if distance == 'mae' else 2  # the power
 
     def fit(self,
             x:Tensor, # images [N,28,28] or [N,784], float or uint8
             y:Tensor, # labels, int [N]
            )->'PixelBaseline': # itself, with classes_ [C] and means_ [C,...]
         "Find the mean image of each class"
-        self.classes_ = y.unique()
+        self.classes_ = y.unique()  # each label once
         means = [_as_float(x[y == c]).mean(0) for c in self.classes_]
         self.means_ = torch.stack(means)
         return self
@@ -64,7 +68,7 @@ class PixelBaseline:
                )->Tensor: # one of `classes_` for each image, int [N]
         "The class of the nearest mean image"
         x, m = _as_float(x).flatten(1), self.means_.flatten(1)
-        # no matrix product: far from 0 it is less exact (see the end)
+        # not by a matrix product, which is less exact far from 0
         exact = 'donot_use_mm_for_euclid_dist'
         dist = torch.cdist(x, m, p=self.p, compute_mode=exact)
         return self.classes_[dist.argmin(1)]

@@ -5,24 +5,22 @@
 # %% auto #0
 __all__ = ['digit_accuracy', 'mnist_loss', 'PlainSGD', 'Batches', 'History', 'plain_step', 'DigitLearner']
 
-# %% ../nbs/04_mnist_loss.ipynb #ea4f4db3
-import sys
-from io import StringIO
+# %% ../nbs/04_mnist_loss.ipynb #d4870c0f
+from math import isfinite
 
 import torch
 from fastcore.basics import patch
 from torch import Tensor, nn
-from tqdm.std import tqdm
 
 from .sgd import sgd_step
-from .show import in_frontend, show_figure
+from .show import progress_bar, show_figure
 from .tensors import check_same_shape
 
-# %% ../nbs/04_mnist_loss.ipynb #3ec6fce9
+# %% ../nbs/04_mnist_loss.ipynb #e211c153
 def digit_accuracy(logits:Tensor, # [N,1] for yes or no, or [N,C] for C classes
                    targets:Tensor, # [N,1] with 0 and 1, or classes [N]
                   )->Tensor: # rank 0, from 0 to 1
-    "Share of right answers: above 0 means yes, of several the largest wins"
+    "Accuracy: a single logit above 0 means yes; of several, the largest wins"
     several = logits.ndim > 1 and logits.shape[1] > 1
     preds = logits.argmax(1) if several else logits > 0
     check_same_shape(preds, targets)
@@ -37,14 +35,12 @@ def mnist_loss(logits:Tensor, # float, any shape, often [N,1]
     probs = logits.sigmoid()
     return torch.where(targets == 1, 1 - probs, probs).mean()
 
-# %% ../nbs/04_mnist_loss.ipynb #f08e0cc4
+# %% ../nbs/04_mnist_loss.ipynb #0c56a626
 class PlainSGD:
     "Stochastic gradient descent, the plain one"
     def __init__(self, params, # tensors that require gradients
                  lr:float): # learning rate
         self.params, self.lr = list(params), lr
-        if not self.params:
-            raise ValueError('no parameters to train; are they all frozen?')
 
     def step(self):
         "Move each parameter against its gradient, and clear the gradients"
@@ -125,33 +121,29 @@ class DigitLearner:
         if len(set(columns)) < len(columns):
             raise ValueError(f'metrics need different names, got {self.names}')
 
-# %% ../nbs/04_mnist_loss.ipynb #b6ee8363
-def _means(batches, measure, where):
-    "Means over all items of what `measure` finds; looked at once, at the end"
-    sums, n_items = [], 0
-    for xb, yb in batches:
-        values = [torch.as_tensor(v, device=xb.device) for v in measure(xb, yb)]
-        sums.append(torch.stack(values)*len(xb))
-        n_items += len(xb)
-    sums = torch.stack(sums).cpu().double()
-    if not sums[:, 0].isfinite().all():
-        raise FloatingPointError(
-            f'the loss became nan or inf in {where}: start again with a smaller '
-            'lr, or look for nan and inf in the inputs')
-    return (sums.sum(0)/n_items).tolist()
+# %% ../nbs/04_mnist_loss.ipynb #1b59eee2
+def _finite(loss, where):
+    "The loss; raises FloatingPointError if it's nan or inf"
+    if isfinite(loss): return loss
+    raise FloatingPointError(f'the loss became nan or inf in {where}: start again with a '
+                             'smaller lr, or look for nan and inf in the inputs')
 
 @patch
 @torch.no_grad()
 def validate(self:DigitLearner)->dict: # means over all images of `valid`
     "Measure the loss and the metrics, without learning"
-    def measure(xb, yb):
-        logits = self.model(xb)
-        return [function(logits, yb) for function in (self.loss, *self.metrics)]
+    functions = self.loss, *self.metrics
+    totals, n_items = [0]*len(functions), 0
     self.model.eval()
-    means = _means(self.valid, measure, 'the validation')
-    return dict(zip(['valid_loss', *self.names], means))
+    for xb, yb in self.valid:
+        logits = self.model(xb)
+        values = [function(logits, yb) for function in functions]
+        totals = [total + v*len(xb) for total, v in zip(totals, values)]
+        n_items += len(xb)
+    loss, *metrics = [float(total)/n_items for total in totals]
+    return dict(valid_loss=_finite(loss, 'the validation'), **dict(zip(self.names, metrics)))
 
-# %% ../nbs/04_mnist_loss.ipynb #77c6157d
+# %% ../nbs/04_mnist_loss.ipynb #7de7bb62
 @patch
 def fit(self:DigitLearner, epochs:int, # passes over the training images
         schedule=None, # schedule(opt, total_steps=n) makes one of PyTorch's
@@ -159,32 +151,16 @@ def fit(self:DigitLearner, epochs:int, # passes over the training images
     "Train; Ctrl-C keeps parameters and history"
     n_steps = epochs*len(self.train)
     scheduler = schedule(self.opt, total_steps=n_steps) if schedule else None
-    with _progress_bar(n_steps) as bar:
-        def train(xb, yb):
-            loss = self.step(self, xb, yb)
-            if scheduler: scheduler.step()
-            bar.update()
-            return [loss]
-        first = len(self.history) + 1
-        for epoch in range(first, first + epochs):
+    with progress_bar(n_steps, 'training') as bar:
+        for epoch in range(len(self.history) + 1, len(self.history) + 1 + epochs):
+            total = n_items = 0
             self.model.train()
-            [train_loss] = _means(self.train, train, f'epoch {epoch}')
-            self.history.append({'epoch': epoch, 'train_loss': train_loss})
+            for xb, yb in self.train:
+                total += self.step(self, xb, yb)*len(xb)
+                n_items += len(xb)
+                if scheduler: scheduler.step()
+                bar.update()
+            loss = _finite(float(total)/n_items, f'epoch {epoch}')
+            self.history.append({'epoch': epoch, 'train_loss': loss})
             if self.valid is not None: self.history[-1].update(self.validate())
     return self.history
-
-# %% ../nbs/04_mnist_loss.ipynb #06a0a239
-class _CellOutput(StringIO):
-    "A file that is one output of a notebook's cell: the last text written to it"
-    handle = None
-    def write(self, text):
-        from IPython.display import display
-        data = {'text/plain': text.strip()} if text.strip() else {}
-        if self.handle: self.handle.update(data, raw=True)
-        else: self.handle = display(data, raw=True, display_id=True)
-
-def _progress_bar(n_steps):
-    "A bar that leaves nothing behind; none where nobody is watching"
-    file = _CellOutput() if in_frontend() else sys.stderr
-    if not (in_frontend() or file.isatty()): return tqdm(disable=True)
-    return tqdm(total=n_steps, delay=0.5, leave=False, file=file)

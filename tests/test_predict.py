@@ -1,66 +1,214 @@
-"Pictures that people give, and model files that were spoiled"
-import subprocess, sys, warnings
+"Pictures that people give, model files that were spoiled, and what is said where there is no answer"
+import io, json, os, struct, subprocess, sys
 
 import numpy as np, pytest, torch
-from PIL import Image, ImageDraw, ImageOps
-from hypothesis import given, settings, strategies as st
+from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from safetensors.torch import load_file, save_file
 from torch import nn
 
 from digitlab.compare import evaluate, small_convnet
 from digitlab.data import read_digits
-from digitlab.predict import (kept_model, load_model, make_model, normalise_picture, predict_files,
+from digitlab.predict import (default_model_path, load_model, normalize_picture, predict_files,
                               read_image, save_model)
 from digitlab.tensors import make_generator
 
+N = 40  # digits of each kind of picture
+
 
 @pytest.fixture(scope='module')
-def digits(): return read_digits('digits')
+def digits(): return read_digits('mnist' if os.environ.get('DIGITLAB_MNIST') else 'digits')
 
+@pytest.fixture(scope='module')
+def model(): return load_model()[0]
 
 def draw_seven(size=(28, 28), width=2, at=(0, 0), scale=None):
     "A 7, light on dark, drawn with lines; `scale` is the side of the square that it stands in"
     w, h = scale or size
     im = Image.new('L', size, 0)
-    points = [(at[0] + .25*w, at[1] + .2*h), (at[0] + .75*w, at[1] + .2*h),
-              (at[0] + .45*w, at[1] + .85*h)]
+    points = [(at[0] + .25*w, at[1] + .2*h), (at[0] + .75*w, at[1] + .2*h), (at[0] + .45*w, at[1] + .85*h)]
     ImageDraw.Draw(im).line(points, fill=255, width=width, joint='curve')
     return im
 
-def digit_of(im, path, **options):
-    im.save(path, **options)
+def digit_of(im, path, **settings):
+    im.save(path, **settings)
     return predict_files([path])[0].digit
 
+def enlarge(image, side=200):
+    "A digit's ink, 0 to 1, at any size"
+    return np.asarray(Image.fromarray(image.numpy()).resize((side, side), Image.Resampling.BICUBIC))/255
 
-# what a picture may look like
+def rng(): return np.random.default_rng(0)
 
-def test_an_mnist_image_stays_as_it_is(tmp_path, digits):
-    for i, image in enumerate([digits.test_x[3], digits.test_x[4], 255 - digits.test_x[5]]):
-        Image.fromarray(image.numpy()).save(tmp_path/f'{i}.png')
-        assert torch.equal(read_image(tmp_path/f'{i}.png'), digits.test_x[3 + i])
+
+# frames, tables, lines: made-up pictures, each from a digit's ink
+
+def frame(ink, width, inside=0):
+    gray = 1 - ink
+    n = len(gray)
+    for a, b in ((inside, inside + width), (n - inside - width, n - inside)):
+        gray[a:b, inside:n - inside] = gray[inside:n - inside, a:b] = 0
+    return gray
+
+def double_frame(ink):
+    return np.minimum(frame(ink, 2), frame(ink, 2, 5))
+
+def table(ink, angle=0, shade=50):
+    "A sheet of paper on a dark table, turned by `angle` degrees"
+    sheet, mask = Image.fromarray((230*(1 - ink)).astype(np.uint8)), Image.new('L', (200, 200), 255)
+    sheet, mask = (im.rotate(angle, Image.Resampling.BICUBIC, expand=True) for im in (sheet, mask))
+    scene = Image.new('L', (320, 320), shade)
+    scene.paste(sheet, ((320 - sheet.width)//2, (320 - sheet.height)//2), mask)
+    return np.asarray(scene)/255 + rng().normal(0, .01, (320, 320))
+
+def margin(ink): return np.pad(frame(ink, 2), 20, constant_values=1)
+
+def square(ink): return np.pad(ink, 60, constant_values=1)  # white on a black square, on a white page
+
+def lines(ink, sides, at=6):
+    gray = 1 - ink
+    for side in sides: np.rot90(gray, side)[at:at + 2] = .2
+    return gray
+
+def table_edge(ink, side):
+    gray = 1 - ink
+    np.rot90(gray, side)[:25] = .3
+    return gray
+
+def uneven(picture):
+    "The same in light that falls from one side, with grain"
+    y, x = np.mgrid[-1:1:picture.shape[0]*1j, -1:1:picture.shape[1]*1j]
+    return (picture*(.7 - .25*x - .05*y) + rng().normal(0, .01, picture.shape)).clip(0, 1)
+
+SCENES = {'plain': lambda ink: 1 - ink, 'light on dark': lambda ink: ink,
+          **{f'frame {n}': lambda ink, n=n: frame(ink, n) for n in (1, 2, 3)},
+          'double frame': double_frame, 'table': table, 'light table': lambda ink: table(ink, 0, 150),
+          **{f'turned {n}': lambda ink, n=n: table(ink, n) for n in (-12, 5, 12, 20)},
+          'margin': margin, 'square': square,
+          **{f'lines {n}': lambda ink, n=n: lines(ink, n) for n in ((0,), (1, 3), (0, 1, 2), (0, 1, 2, 3))},
+          'line at the border': lambda ink: lines(ink, (3,), 0),
+          'table edge': lambda ink: table_edge(ink, 1)}
+UNEVEN = 'plain', 'frame 1', 'frame 3', 'double frame', 'lines (0,)', 'lines (1, 3)', 'lines (0, 1, 2)'
+
+@pytest.fixture(scope='module')
+def inks(digits, model):
+    "Digits that the model is sure of when nothing is around them"
+    chosen = []
+    for image, label in zip(digits.test_x, digits.test_y):
+        ink = enlarge(image)
+        if sure(model, 1 - ink)[0] == label and sure(model, 1 - ink)[1] > .9: chosen.append((ink, int(label)))
+        if len(chosen) == N: return chosen
+
+def sure(model, gray):
+    with torch.no_grad(): probs = model(normalize_picture(gray)[None]).softmax(1)[0]
+    return probs.argmax().item(), probs.max().item()
+
+def count(model, inks, scene):
+    "How many are right, and how many are wrong and above 0.9"
+    right = wrong = 0
+    for ink, label in inks:
+        try: digit, prob = sure(model, scene(ink.copy()))
+        except ValueError: continue  # refused: neither
+        right += digit == label
+        wrong += digit != label and prob > .9
+    return right, wrong
+
+@pytest.mark.parametrize('name', SCENES)
+def test_scene(model, inks, name):
+    right, wrong = count(model, inks, SCENES[name])
+    assert right >= .95*N and wrong <= 1
+
+@pytest.mark.parametrize('name', UNEVEN)
+def test_scene_in_uneven_light(model, inks, name):
+    right, wrong = count(model, inks, lambda ink: uneven(SCENES[name](ink)))
+    assert right >= .95*N and wrong <= 1
+
+@pytest.mark.parametrize('settings', [dict(cmap='gray'), dict(cmap='gray_r')])
+@pytest.mark.parametrize('axes', [True, False])
+def test_saved_by_matplotlib(model, digits, settings, axes):
+    from matplotlib.figure import Figure
+    right = 0
+    for image, label in list(zip(digits.test_x, digits.test_y))[:20]:
+        fig, file = Figure(figsize=(3, 3)), io.BytesIO()
+        ax = fig.subplots()
+        ax.imshow(image, **settings)
+        if not axes: ax.set_axis_off()
+        fig.savefig(file)
+        right += sure(model, np.asarray(Image.open(file).convert('L'))/255)[0] == label
+    assert right >= 18
+
+@pytest.mark.parametrize('name', ['frame 1', 'frame 3', 'double frame', 'table', 'turned 12', 'margin', 'lines (0,)',
+                                  'lines (0, 1, 2)', 'table edge'])
+def test_empty_scene_is_refused(name):
+    with pytest.raises(ValueError): normalize_picture(SCENES[name](np.zeros((200, 200))))
+
+def blank(slope=0., bend=0., noise=.01, size=(200, 200), seed=0):
+    y, x = np.mgrid[-1:1:size[0]*1j, -1:1:size[1]*1j]
+    return (.6 + slope*(x + .5*y) + bend*(x*x + y*y) + np.random.default_rng(seed).normal(0, noise, size)).clip(0, 1)
+
+@pytest.mark.parametrize('light', [dict(), dict(noise=0), dict(noise=.03), dict(slope=.15), dict(slope=-.25), dict(bend=.15),
+                                   dict(bend=-.15), dict(slope=.1, bend=-.1), dict(size=(90, 300), slope=.2)])
+@pytest.mark.parametrize('seed', [1, 2, 3])
+def test_blank_paper_is_refused(light, seed):
+    with pytest.raises(ValueError, match='nothing stands out'): normalize_picture(blank(seed=seed, **light))
+
+def test_neither_several_nor_one(tmp_path, digits):
+    "Digits side by side are noticed, single ones aren't taken for several"
+    def predict(gray):
+        Image.fromarray((255*gray).astype(np.uint8)).save(tmp_path/'a.png')
+        return predict_files([tmp_path/'a.png'])[0]
+    inks = [enlarge(image, 112) for image in digits.test_x[:60]]
+    inks = [ink[:, (ink > .3).any(0)] for ink in inks]
+    single = [predict(1 - np.pad(ink, 20)) for ink in inks]
+    pairs = [predict(1 - np.pad(np.hstack([a, np.zeros((112, 4 + 3*i % 20)), b]), 20))
+             for i, (a, b) in enumerate(zip(inks, inks[1:]))]
+    assert sum('several digits' in p.note for p in single) <= 1
+    assert sum('several digits' in p.note for p in pairs) >= .97*len(pairs)
+
+def test_unsure_is_said(tmp_path, digits):
+    for i in range(60): Image.fromarray(255 - digits.test_x[i].numpy()).resize((100, 100)).save(tmp_path/f'{i}.png')
+    for pred in predict_files(tmp_path.iterdir()):
+        assert ('unsure' in pred.note) == (pred.probability < .9)
+        assert pred.probability == max(pred.probabilities) == pred.probabilities[pred.digit]
+
+
+# pens, sizes, colors
+
+@pytest.mark.parametrize('width', [1, 2, 4, 8, 16])
+def test_thin_and_thick_pens(model, width):
+    "At the gain of a thick pen: strokes of MNIST are white"
+    paper = .8 - .35*np.asarray(draw_seven((200, 200), width))/255
+    image = normalize_picture(paper + rng().normal(0, .01, paper.shape))
+    assert image[image > 50].median() > 150
+    assert sure(model, paper) [0] == 7
+
+def test_stroke_at_the_border_is_no_paper(model, inks):
+    "Cropped to the last pixel of ink"
+    right = 0
+    for ink, label in inks:
+        rows, cols = (np.flatnonzero((ink > .3).any(axis)) for axis in (1, 0))
+        right += sure(model, 1 - ink[rows[0]:rows[-1] + 1, cols[0]:cols[-1] + 1])[0] == label
+    assert right >= .9*N
 
 @pytest.mark.parametrize('mode', ['1', 'L', 'P', 'RGB', 'RGBA', 'LA', 'CMYK', 'I;16', 'I', 'F'])
 @pytest.mark.parametrize('inverted', [False, True])
-@pytest.mark.parametrize('size, width', [((28, 28), 2), ((300, 200), 20)])
+@pytest.mark.parametrize('size, width', [((64, 64), 6), ((300, 200), 20), ((1200, 1600), 100)])
 def test_size_mode_polarity(tmp_path, mode, inverted, size, width):
     im = draw_seven(size, width)
     if inverted: im = ImageOps.invert(im)
     if mode == 'I;16': im = Image.fromarray(np.asarray(im).astype(np.uint16)*200)
+    elif mode == 'P': im = im.convert('RGB').quantize(8)
     else: im = im.convert(mode)
     path = tmp_path/('a.tiff' if mode in ('F', 'CMYK', 'I;16', 'I') else 'a.png')
-    assert digit_of(im, path) == 7
+    im.save(path)
     image = read_image(path)
     assert image.dtype == torch.uint8 and image.shape == (28, 28)
-    assert image.max() > 200 and image[0].float().mean() < 20
+    assert image[0].float().mean() < 20 and image.max() > 200
+    assert predict_files(path)[0].digit == 7
 
-@settings(max_examples=100, deadline=None, derandomize=True, database=None)
-@given(st.integers(1, 200), st.integers(1, 200), st.integers(0, 2**32),
-       st.sampled_from([0., .1, .5, 1.]))
-def test_any_array(height, width, seed, share):
-    grey = (torch.rand(height, width, generator=make_generator(seed)) < share).float()
-    try: image = normalise_picture(grey)
-    except ValueError as e: assert 'shows no digit' in str(e)
-    else: assert image.shape == (28, 28) and image.dtype == torch.uint8 and image.max() > 50
+@pytest.mark.parametrize('most', [1, 255, 4095, 65535, 10**6])
+def test_deep_values(tmp_path, most):
+    values = np.asarray(draw_seven((100, 100), 9))/255*most
+    assert digit_of(Image.fromarray(values.astype(np.float32)), tmp_path/'a.tiff') == 7
 
 @pytest.mark.parametrize('ink', ['black', 'white', 'red'])
 def test_transparent_paper(tmp_path, ink):
@@ -68,112 +216,169 @@ def test_transparent_paper(tmp_path, ink):
     im.putalpha(draw_seven((100, 100), 9))
     assert digit_of(im, tmp_path/'a.png') == 7
 
+def test_palette_with_transparency(tmp_path):
+    im = draw_seven((100, 100), 9).point(lambda v: v > 127).convert('P')
+    im.putpalette([255, 255, 255, 255, 255, 255])  # white on white, unless transparency counts
+    assert digit_of(im, tmp_path/'a.png', transparency=0) == 7
+
 def test_turned_photo(tmp_path):
     im = ImageOps.invert(draw_seven((200, 200), 16)).rotate(90)
     exif = im.getexif()
     exif[0x0112] = 6  # to be shown turned by a quarter, clockwise
     assert digit_of(im, tmp_path/'a.jpg', exif=exif) == 7
+    im.save(tmp_path/'b.jpg')
+    a, b = read_image(tmp_path/'a.jpg').float(), read_image(tmp_path/'b.jpg').float()
+    assert (a - b).abs().mean() > 20 > 3 > (a - b.rot90(-1)).abs().mean()
 
-@pytest.mark.parametrize('low, high', [(200, 240), (130, 240), (240, 120)])
-def test_uneven_paper(tmp_path, low, high):
-    paper = np.linspace(low, high, 400)[None].repeat(300, 0)
-    light = np.where(np.asarray(draw_seven((400, 300), 16, (40, 30), (200, 200))) > 0, .3, 1)
-    noise = np.random.default_rng(0).normal(0, 8, paper.shape)
-    im = (paper*light + noise).clip(0, 255).astype(np.uint8)
-    assert digit_of(Image.fromarray(im), tmp_path/'a.jpg', quality=60) == 7
+def test_animation(tmp_path):
+    frames = [draw_seven((100, 100), 9), Image.new('L', (100, 100))]
+    assert digit_of(frames[0], tmp_path/'a.gif', save_all=True, append_images=frames[1:]) == 7
+    assert digit_of(frames[0].convert('RGB'), tmp_path/'a.webp', save_all=True, lossless=True,
+                    append_images=[frames[1].convert('RGB')]) == 7
 
-@pytest.mark.parametrize('size, width, at, scale',
-                         [((400, 300), 9, (300, 200), (100, 100)),
-                          ((1000, 1000), 6, (0, 0), None), ((4000, 3000), 250, (0, 0), None)])
-def test_small_thin_large(tmp_path, size, width, at, scale):
-    assert digit_of(ImageOps.invert(draw_seven(size, width, at, scale)), tmp_path/'a.png') == 7
+@pytest.mark.parametrize('at', [(0, 0), (300, 0), (0, 200), (300, 200), (150, 100)])
+def test_anywhere_on_a_page(tmp_path, at):
+    assert digit_of(ImageOps.invert(draw_seven((400, 300), 9, at, (100, 100))), tmp_path/'a.png') == 7
+
+def test_dust(tmp_path):
+    im = ImageOps.invert(draw_seven((800, 800), 60, (150, 150), (500, 500)))
+    for x, y in ((20, 30), (700, 90), (60, 760)): im.paste(0, (x, y, x + 3, y + 3))
+    assert digit_of(im.filter(ImageFilter.GaussianBlur(1)), tmp_path/'a.png') == 7
+
+def test_any_array():
+    "An image or a ValueError, whatever the size"
+    noise = rng()
+    for size in ((1, 1), (1, 2), (2, 1), (1, 50), (50, 1), (2, 2), (3, 500), (500, 3), (28, 28), (21, 21), (29, 27),
+                 (127, 129), (1, 100_000)):
+        for gray in (np.zeros(size), np.ones(size), noise.random(size), (noise.random(size) > .9).astype(float)):
+            try: image = normalize_picture(gray)
+            except ValueError: continue
+            assert image.shape == (28, 28) and image.max() > 100
 
 
-# what isn't a picture
+# files that aren't pictures, or are large
 
-FORMATS = ['png', 'jpg', 'gif', 'bmp', 'tiff', 'webp']
+BAD = {'heic': (b'\0\0\0\x18ftypheic' + b'\0'*99, 'HEIC'), 'avif': (b'\0\0\0\x18ftypavif' + b'\0'*99, 'AVIF'),
+       'pdf': (b'%PDF-1.7\n', 'PDF'), 'text.png': (b'buy milk', 'no picture'), 'empty.png': (b'', 'no picture'),
+       'eps': (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'no picture'),
+       'tiff': (b'II*\0\x08\0\0\0\x01\0\0\x01\x03\0\x01\0\0\0\x09\0\0\0\0\0\0\0', "can't be read")}
 
-@pytest.mark.parametrize('content', [b'', b'seven', b'\x89PNG\r\n\x1a\nnothing more',
-                                     b'%!PS-Adobe-3.0 EPSF-3.0\n', b'%PDF-1.4\n'])
-def test_not_an_image(tmp_path, content):
-    (tmp_path/'a.png').write_bytes(content)
-    with pytest.raises(ValueError, match=r'a\.png is not an image that can be read'):
-        read_image(tmp_path/'a.png')
+@pytest.mark.parametrize('name', BAD)
+def test_not_a_picture(tmp_path, name):
+    path, (content, said) = tmp_path/f'a.{name}', BAD[name]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=said) as error: read_image(path)
+    assert str(path) in str(error.value) and 'PNG or JPEG' in str(error.value) and '\n' not in str(error.value)
+    assert predict_files(path)[0].digit is None
 
-@pytest.mark.parametrize('end', FORMATS)
+@pytest.mark.parametrize('end', ['png', 'jpg', 'gif', 'bmp', 'tiff', 'webp'])
 def test_damaged_picture(tmp_path, end):
     "Whatever the damage, the answer is an image or a plain error"
-    path, rng = tmp_path/f'a.{end}', np.random.default_rng(0)
+    path, noise = tmp_path/f'a.{end}', rng()
     draw_seven((60, 60), 5).convert('RGB').save(path)
     sound = np.frombuffer(path.read_bytes(), np.uint8)
     path.write_bytes(sound[:len(sound)//2].tobytes())
-    with pytest.raises(ValueError, match='is not an image that can be read'): read_image(path)
-    for _ in range(100):
+    with pytest.raises(ValueError, match="can't be read"): read_image(path)
+    for _ in range(60):
         raw = sound.copy()
-        raw[rng.integers(0, min(len(raw), 400), rng.integers(1, 5))] = rng.integers(0, 256)
+        raw[noise.integers(0, min(len(raw), 400), noise.integers(1, 5))] = noise.integers(0, 256)
         path.write_bytes(raw.tobytes())
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore')
-            try: assert read_image(path).shape == (28, 28)
-            except ValueError as e: assert str(path) in str(e)
+        try: assert read_image(path).shape == (28, 28)
+        except ValueError as e: assert str(path) in str(e)
 
 def test_folder_missing_blank_huge(tmp_path):
-    with pytest.raises(ValueError, match='is a folder'): read_image(tmp_path)
-    with pytest.raises(FileNotFoundError, match='there is no file'): read_image(tmp_path/'a.png')
+    with pytest.raises(FileNotFoundError, match='a folder'): read_image(tmp_path)
+    with pytest.raises(FileNotFoundError, match='no such file'): read_image(tmp_path/'a.png')
     Image.new('L', (50, 50), 128).save(tmp_path/'a.png')
-    with pytest.raises(ValueError, match=r'a\.png shows no digit'): read_image(tmp_path/'a.png')
-    Image.new('1', (7000, 6000)).save(tmp_path/'b.png')
-    with pytest.raises(ValueError, match='42,000,000 pixels'): read_image(tmp_path/'b.png')
+    with pytest.raises(ValueError, match=r'a\.png: nothing stands out'): read_image(tmp_path/'a.png')
+    Image.new('1', (8000, 7000)).save(tmp_path/'b.png')
+    with pytest.raises(ValueError, match='over 50 megapixels'): read_image(tmp_path/'b.png')
+    Image.new('RGB', (5000, 4100)).save(tmp_path/'c.webp')
+    with pytest.raises(ValueError, match='over 20 megapixels'): read_image(tmp_path/'c.webp')
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='counts memory as Linux does')
+@pytest.mark.parametrize('name, mode, size', [('a.jpg', 'RGB', (8000, 6000)), ('a.png', 'RGB', (8000, 6000)),
+                                              ('a.png', 'RGBA', (6320, 6320)), ('a.webp', 'RGB', (5000, 4000))])
+def test_memory(tmp_path, name, mode, size):
+    "At most 300 MB more than the imports take"
+    im = Image.new(mode, size, 'white')
+    ImageDraw.Draw(im).line([(.25*size[0], .2*size[1]), (.75*size[0], .2*size[1]), (.45*size[0], .85*size[1])], fill='black', width=450)
+    im.save(tmp_path/name, **dict(compress_level=1) if name == 'a.png' else {})
+    code = ('import sys, resource; from digitlab.predict import predict_files, load_model; load_model()\n'
+            'def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024\n'
+            'before = most(); print(predict_files(sys.argv[1:])[0].digit, most() - before)')
+    done = subprocess.run([sys.executable, '-c', code, tmp_path/name], capture_output=True, text=True, check=True)
+    digit, megabytes = done.stdout.split()
+    assert digit == '7' and float(megabytes) < 300
+
+def test_one_bad_file_among_many(tmp_path):
+    ImageOps.invert(draw_seven((200, 200), 9)).save(tmp_path/'a.png')
+    (tmp_path/'b.png').write_text('buy milk')
+    names = [tmp_path/'b.png', tmp_path/'a.png', tmp_path/'nowhere.png', tmp_path]
+    preds = predict_files(path for path in names)  # a generator will do
+    assert [p.digit for p in preds] == [None, 7, None, None]
+    assert [p.file for p in preds] == [str(name) for name in names]
+    assert preds[1].note == '' and all(p.note and p.probabilities == [] for p in preds if p.digit is None)
+
+def test_no_paths():
+    for empty in ([], (), iter([])):
+        with pytest.raises(ValueError, match='no pictures to read'): predict_files(empty)
 
 
 # models
 
 def test_the_model_of_the_package(digits):
     model, about = load_model()
-    assert about['source'] == 'mnist' and about['accuracy'] >= .993
-    assert kept_model().stat().st_size < 1e6
-    assert evaluate(model, digits.test_x,
-                    digits.test_y).accuracy > .9  # other writers, another scanner
+    assert about['data'] == 'MNIST' and about['accuracy'] >= .994
+    assert default_model_path().stat().st_size < 1e6
+    least = .994 if digits.kind == 'mnist' else .9  # other writers, another scanner
+    assert evaluate(model, digits.test_x, digits.test_y).accuracy >= least
 
-@pytest.mark.parametrize('widths', [(2,), (4, 8), (5, 4, 3, 2)])
-def test_round_trip(tmp_path, digits, widths):
-    model = small_convnet(make_generator(1), widths)
+def test_round_trip(tmp_path, digits):
+    model = small_convnet(make_generator(1))
     model(digits.train_x[:256])  # gives the running means something to keep
-    save_model(model, tmp_path/'a.safetensors', dict(source='digits', seed=1))
+    save_model(model, tmp_path/'a.safetensors', dict(seed=1))
     again, about = load_model(tmp_path/'a.safetensors')
-    assert about['source'] == 'digits' and about['seed'] == 1
-    assert about['torch'] == torch.__version__
-    assert not again.training and torch.equal(model.eval()(digits.test_x), again(digits.test_x))
-
-def test_same_seed_same_model(tmp_path):
-    files = [make_model(tmp_path/'new'/name, 'digits', seed=1, epochs=1) for name in ('a', 'b')]
-    (model, about), (again, about_again) = map(load_model, files)
-    assert about == about_again
-    assert all(torch.equal(a, b) for a, b in zip(model.state_dict().values(),
-                                                 again.state_dict().values()))
+    assert about == dict(seed=1)
+    x = digits.test_x[:500]
+    assert not again.training and torch.equal(model.eval()(x), again(x))
 
 @pytest.fixture
 def file(tmp_path):
-    save_model(small_convnet(make_generator(0), (4,)), tmp_path/'a.safetensors', dict(accuracy=.5))
+    save_model(small_convnet(make_generator(0)), tmp_path/'a.safetensors', dict(accuracy=.5))
     return tmp_path/'a.safetensors'
 
-@pytest.mark.parametrize('spoil, said', [
-    (lambda raw: raw[:-5] + bytes([raw[-5] ^ 1]) + raw[-4:], "doesn't match its checksum"),
-    (lambda raw: raw.replace(b'0.5', b'0.9'), "doesn't match its checksum"),
-    (lambda raw: raw[:len(raw)//2], 'is not a sound safetensors file'),
-    (lambda raw: b'\x80\x04pickle'*9, 'is not a sound safetensors file')])
-def test_spoiled_model(file, spoil, said):
+def test_save_leaves_the_neighbors_alone(file):
+    (file.parent/'.part-mine').mkdir()
+    (file.parent/'.part-mine'/'thesis.txt').write_text('three years')
+    save_model(small_convnet(make_generator(1)), file, {})
+    assert (file.parent/'.part-mine'/'thesis.txt').read_text() == 'three years'
+    assert sorted(p.name for p in file.parent.iterdir()) == ['.part-mine', 'a.safetensors']
+
+@pytest.mark.parametrize('spoil', [lambda raw: raw[:-5] + bytes([raw[-5] ^ 1]) + raw[-4:], lambda raw: raw.replace(b'0.5', b'0.9'),
+                                   lambda raw: raw[:len(raw)//2], lambda raw: b'\x80\x04pickle'*9, lambda raw: b''])
+def test_spoiled_model(file, spoil):
     file.write_bytes(spoil(file.read_bytes()))
-    with pytest.raises(ValueError, match=said): load_model(file)
+    with pytest.raises(ValueError, match="isn't a sound file"): load_model(file)
 
 def test_another_kind_of_model(file):
-    with pytest.raises(ValueError, match='expected one from small_convnet'):
-        save_model(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), file.with_name('b'), {})
+    with pytest.raises(RuntimeError): save_model(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), file.with_name('b'), {})
     assert not file.with_name('b').exists()
-    save_file(load_file(file), file)
-    with pytest.raises(ValueError, match='expected small_convnet'): load_model(file)
+    save_file(load_file(file), file)  # without a word about what it is
+    with pytest.raises(ValueError, match="isn't a sound file"): load_model(file)
     with pytest.raises(FileNotFoundError): load_model(file.with_name('b'))
 
+@pytest.mark.skipif(sys.platform != 'linux', reason='limits memory as Linux does')
+def test_a_small_file_cannot_ask_for_much(tmp_path):
+    "A tensor without numbers may claim any shape"
+    head = {'1.weight': dict(dtype='F32', shape=[10**9, 0, 3, 3], data_offsets=[0, 0]), '__metadata__': dict(about='{}', sha256='0')}
+    head = json.dumps(head).encode()
+    (tmp_path/'a.safetensors').write_bytes(struct.pack('<Q', len(head)) + head)
+    code = ('import sys, resource; from digitlab.predict import load_model\n'
+            'def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024\n'
+            'before = most()\ntry: load_model(sys.argv[1])\nexcept ValueError as e: print(most() - before)')
+    done = subprocess.run([sys.executable, '-c', code, tmp_path/'a.safetensors'], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 100
 
 def test_without_the_notebook_tools():
     "Reading pictures imports nothing that only notebooks use"
