@@ -1,5 +1,5 @@
 "Where the digits come from: what good and bad files, folders, disks and servers give"
-import gzip, hashlib, http.server, io, multiprocessing, os, shutil, signal, struct, subprocess
+import gzip, hashlib, http.server, io, multiprocessing, os, shutil, signal, subprocess
 import sys, threading, time
 from functools import partial
 from pathlib import Path
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, assume, example, given, settings, strategies as st
+from hypothesis import HealthCheck, example, given, settings, strategies as st
 from PIL import Image
 
 from digitlab import data
@@ -90,14 +90,6 @@ def test_mnist_is_known_by_its_bytes(tiny_mnist, tree):
     assert (read_digits(tiny_mnist).kind, read_digits(tiny_mnist).name) == ('mnist', 'idx')
     assert (read_digits(tree).kind, read_digits(tree).name) == ('mnist', 'tree')
 
-@pytest.mark.skipif('DIGITLAB_MNIST' not in os.environ, reason='needs MNIST')
-def test_the_real_one(monkeypatch, real=os.environ.get('DIGITLAB_MNIST')):
-    monkeypatch.setenv('DIGITLAB_MNIST', real)
-    digits = read_digits('mnist')
-    assert (digits.kind, digits.name) == ('mnist', 'mnist')
-    counts = [tuple(y.bincount().tolist()) for y in (digits.train_y, digits.test_y)]
-    assert counts == list(data.MNIST_COUNTS.values())
-
 def test_offline_digits(tmp_path):
     digits = read_digits('digits')
     assert (digits.kind, digits.name) == ('digits', 'digits')
@@ -166,18 +158,11 @@ def labels(n, label=0): return idx_bytes(np.full(n, label, np.uint8))
 @pytest.mark.parametrize('content, message', [
     (labels(30)[:-1], 'array of size 29 into shape (30,)'), (labels(30) + b'0', 'array of size 31'),
     (b'\0\0\r' + labels(30)[3:], 'not of shape ()'), (b'', 'not of shape ()'),
-    (labels(30, 10), 'one label from 0 to 9'), (labels(29), 'one label from 0 to 9 for each image')])
+    (labels(30, 10), 'one label from 0 to 9'), (labels(29), 'label from 0 to 9 for each')])
 def test_bad_idx_is_named(idx, content, message):
     (idx/'train-labels-idx1-ubyte').write_bytes(content)
     with pytest.raises(ValueError) as error: read_digits(idx)
     assert message in str(error.value) and str(idx) in str(error.value)
-
-def test_absurd_headers_take_no_memory(tmp_path):
-    head = bytes([0, 0, 8, 3]) + struct.pack('>3I', 2**32 - 1, 28, 28)
-    for content in (head, gzip.compress(head), head[:4] + struct.pack('>3I', 10**6, 28, 28)):
-        (tmp_path/'claim').write_bytes(content)
-        with pytest.raises(ValueError, match='claim.*array of size 0'):
-            read_idx(tmp_path/'claim')
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory): return tmp_path_factory.mktemp('properties')
@@ -190,15 +175,6 @@ def test_idx_round_trip(place, seed, n, shape, zipped):
     (place/'idx').write_bytes((gzip.compress if zipped else bytes)(idx_bytes(array)))
     found = read_idx(place/'idx', shape)
     assert found.shape == array.shape and (found == array).all() and found.flags.writeable
-
-@holds(max_examples=100)
-@given(seeds, st.integers(1, 20), st.booleans(), st.integers(1, 100))
-def test_idx_cut_short(place, seed, n, zipped, back):
-    packed = idx_bytes(np.random.default_rng(seed).integers(0, 256, (n, 5), np.uint8))
-    if zipped: packed = gzip.compress(packed)
-    assume(back <= len(packed))
-    (place/'idx').write_bytes(packed[:-back])
-    with pytest.raises(ValueError, match='idx'): read_idx(place/'idx', (5,))
 
 @holds(max_examples=200)
 @given(st.integers(0, 10**6))
@@ -213,18 +189,12 @@ def test_a_flipped_bit_in_a_gzipped_idx(place, bit):
 
 # trees of PNG images
 
-def test_stray_files_are_passed_over(tree):
-    before = read_digits(tree)
-    for name in ('.DS_Store', 'Thumbs.db', 'notes.txt', '._7.png'):
-        (tree/'training'/'3'/name).write_bytes(b'x')
-    (tree/'training'/'10').mkdir()
-    assert same(before, read_digits(tree))
-
-def test_order_is_by_number(tree):
+def test_order_is_by_number_and_stray_files_are_passed_over(tree):
     (tree/'training'/'3'/'3.png').rename(tree/'training'/'3'/'last.PNG')
-    images = torch.tensor(some_digits()[0])
-    threes = read_digits(tree).train_x[read_digits(tree).train_y == 3]
-    assert torch.equal(threes, images[[13, 23, 3]])
+    for name in ('.DS_Store', 'notes.txt', '._7.png'): (tree/'training'/'3'/name).write_bytes(b'x')
+    (tree/'training'/'10').mkdir()
+    x, y = read_digits(tree)[:2]
+    assert torch.equal(x[y == 3], torch.tensor(some_digits()[0])[[13, 23, 3]])
 
 @pytest.mark.parametrize('damage, message', [
     (lambda p: p.write_bytes(b'text'), "can't be read"),
@@ -307,27 +277,19 @@ def test_the_center_of_mass_comes_to_the_middle(seed, n, height, width):
 # writing
 
 def test_atomic_write(tmp_path):
+    "What others left behind isn't ours to remove"
+    (tmp_path/'.part-thesis').mkdir()
     path = tmp_path/'deep'/'note.txt'
     for text in ('first', 'second'):
         with atomic_write(path) as part:
             part.write_text(text)
             assert part.suffix == '.txt' and not path.exists() or path.read_text() == 'first'
         assert path.read_text() == text
-    with atomic_write(tmp_path/'folder') as part: part.mkdir()
-    assert sorted(os.listdir(tmp_path)) == ['deep', 'folder']
-    assert os.listdir(path.parent) == ['note.txt']
-
-def test_a_failed_write_changes_nothing(tmp_path):
-    "A disk that is full in the middle; and what others left behind isn't ours to remove"
-    others = tmp_path/'.part-thesis'/'chapter1'
-    others.mkdir(parents=True)
-    os.utime(others.parent, (0, 0))
-    (tmp_path/'note.txt').write_text('old')
-    with pytest.raises(OSError, match='No space left'), atomic_write(tmp_path/'note.txt') as part:
+    with pytest.raises(OSError, match='No space left'), atomic_write(path) as part:
         part.write_text('half')
         raise OSError(28, 'No space left on device')
-    assert sorted(os.listdir(tmp_path)) == ['.part-thesis', 'note.txt'] and others.is_dir()
-    assert (tmp_path/'note.txt').read_text() == 'old'
+    assert path.read_text() == 'second' and os.listdir(path.parent) == ['note.txt']
+    assert sorted(os.listdir(tmp_path)) == ['.part-thesis', 'deep']
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='needs fork')
 def test_killed_while_writing(tmp_path):
@@ -408,18 +370,21 @@ def send(handler, content, announced=None):
     handler.end_headers()
     if handler.command == 'GET': handler.wfile.write(content)
 
-def test_fetched_once(server, tmp_path, monkeypatch, capsys):
+def test_fetched_once_and_again_if_it_is_damaged(server, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(data, 'fetch_mnist', partial(fetch_mnist, (server.url,)))
-    digits = read_digits('auto')
+    digits, cache = read_digits('auto'), tmp_path/'cache'/'mnist'
     assert digits.kind == 'mnist' and len(server.asked) == 8
     assert same(digits, read_digits('mnist')) and len(server.asked) == 8
-    assert sorted(os.listdir(tmp_path/'cache'/'mnist')) == sorted(f'{name}.gz' for name in NAMES)
+    assert sorted(os.listdir(cache)) == sorted(f'{name}.gz' for name in NAMES)
     assert capsys.readouterr().err == ''
+    damaged = cache/f'{NAMES[2]}.gz'
+    damaged.write_bytes(damaged.read_bytes()[:-1])
+    assert same(digits, read_digits('mnist')) and len(server.asked) == 10
+    assert 'Passed over' in capsys.readouterr().err
 
 BROKEN = {
     'forbidden': lambda h: h.send_error(403),
     'another page': lambda h: send(h, b'<html>Please log in</html>'),
-    'other digits': lambda h: send(h, gzip.compress(idx_bytes(some_digits(30, 5)[0]))),
     'breaks off': lambda h: send(h, gzip.compress(idx_bytes(some_digits()[0]))[:999], 20_000),
     'a flipped bit': lambda h: send(h, gzip.compress(
         idx_bytes(some_digits()[0] ^ (np.arange(28) == 3)))),
@@ -436,14 +401,6 @@ def test_a_broken_server_and_then_a_sound_one(server, tmp_path, fault):
         fetch_mnist((broken,), timeout=.4)
     assert not list((tmp_path/'cache').rglob('*.*'))
     assert fetch_mnist((broken, server.url), timeout=.4) == tmp_path/'cache'/'mnist'
-
-def test_a_damaged_copy_is_fetched_again(server, monkeypatch, tmp_path, capsys):
-    monkeypatch.setattr(data, 'fetch_mnist', partial(fetch_mnist, (server.url, server.url)))
-    before = read_digits('mnist')
-    damaged = tmp_path/'cache'/'mnist'/f'{NAMES[2]}.gz'
-    damaged.write_bytes(damaged.read_bytes()[:-1])
-    assert same(before, read_digits('mnist')) and len(server.asked) == 10
-    assert 'Passed over' in capsys.readouterr().err
 
 def test_auto_without_network(monkeypatch, capsys):
     "Nothing listens on the first address, and the name of the second isn't found for a minute"

@@ -1,12 +1,5 @@
 "What notebooks, disks and people can do to the command `digitlab`. The notebooks here are tiny."
-import importlib.util
-import json
-import os
-import re
-import signal
-import subprocess
-import sys
-import time
+import importlib.util, json, os, re, signal, subprocess, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -161,9 +154,9 @@ def test_refused(project, words, said):
 
 def test_without_notebooks(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for words, said in (['run'], 'no notebooks in'), (['run', '99'], f'none in the folder {tmp_path}'):
+    for words in ['run'], ['run', '99']:
         done = digitlab(*words)
-        assert done.exit_code == 2 and said in done.output and done.output.count('\n') == 1
+        assert done.exit_code == 2 and done.output.endswith(f' {tmp_path}/nbs\n')
 
 
 def test_without_papermill(project, monkeypatch):
@@ -201,13 +194,6 @@ def test_values_go_to_those_that_have_them(project):
     run.set_values(jobs, {'device': 'cpu', 'source': 'digits', 'seed': 7}, full=True)
     expected = [{'size': 20}, {'device': 'cpu', 'source': 'digits', 'seed': 7}]
     assert [job.values for job in jobs] == expected
-
-
-def test_kernel_env(monkeypatch):
-    for name in 'OMP_NUM_THREADS', 'OMP_WAIT_POLICY': monkeypatch.delenv(name, raising=False)
-    monkeypatch.setattr(os, 'cpu_count', lambda: 8)
-    threads = [run.kernel_env(n).get('OMP_NUM_THREADS') for n in (1, 2, 3, 99)]
-    assert threads == [None, '4', '2', '1']
 
 
 @pytest.mark.parametrize('width', [80, 40])
@@ -274,16 +260,17 @@ def test_data():
 def test_predict(monkeypatch):
     def predict_files(paths, model):
         if model: raise ValueError(f'{model} is no model')
-        made = {'a': (7, .9, ''), 'b': (4, .51, 'unsure'), 'c': (None, 0., 'nothing is written')}
+        made = {'b': (4, .51, 'unsure'), 'c': (None, 0., 'nothing is written')}
         return [SimpleNamespace(file=path, digit=digit, probability=p, note=note)
                 for path in paths for digit, p, note in [made[path]]]
     module = SimpleNamespace(predict_files=predict_files)
     monkeypatch.setitem(sys.modules, 'digitlab.predict', module)
-    sound, bad = digitlab('predict', 'a', 'b'), digitlab('predict', 'c', 'a')
-    assert (sound.exit_code, sound.output) == (0, 'a: 7 (0.9000)\nb: 4 (0.5100) unsure\n')
-    assert (bad.exit_code, bad.output) == (1, 'c: nothing is written\na: 7 (0.9000)\n')
-    refused = digitlab('predict', 'a', '--model', 'x')
-    assert (refused.exit_code, refused.output) == (2, 'Error: x is no model\n')
+    for words, status, said in [
+            ('b', 0, 'b: 4 (0.5100) unsure\n'),
+            ('cb', 1, 'c: nothing is written\nb: 4 (0.5100) unsure\n'),
+            (['b', '--model', 'x'], 2, 'Error: x is no model\n')]:
+        done = digitlab('predict', *words)
+        assert (done.exit_code, done.output) == (status, said)
 
 
 NOTEBOOKS = [path for path in sorted((ROOT/'nbs').rglob('*.ipynb')) if path.parent.name[0] != '.']
