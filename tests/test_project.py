@@ -19,7 +19,7 @@ MODULES = [m for m in ORDER if (ROOT/'digitlab'/f'{m}.py').exists()]
 PACKAGES = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'IPython': 'ipython',
             'traitlets': 'anywidget'}
 # `digitlab run` and lesson 7 say which extra they need
-EXTRA = {'run': {'papermill', 'jinja2', 'nbformat', 'psutil', 'yaml'},
+EXTRA = {'run': {'papermill', 'jinja2', 'nbformat', 'yaml'},
          'compare': {'torchvision', 'fastai'}}
 
 each_notebook = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
