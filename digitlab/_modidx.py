@@ -99,7 +99,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                   'digitlab.predict._box': ('your_own_digits.html#_box', 'digitlab/predict.py'),
                                   'digitlab.predict._digest': ('your_own_digits.html#_digest', 'digitlab/predict.py'),
                                   'digitlab.predict._fill_between': ('your_own_digits.html#_fill_between', 'digitlab/predict.py'),
-                                  'digitlab.predict._find_shade': ('your_own_digits.html#_find_shade', 'digitlab/predict.py'),
+                                  'digitlab.predict._find_ink': ('your_own_digits.html#_find_ink', 'digitlab/predict.py'),
                                   'digitlab.predict._find_sheet': ('your_own_digits.html#_find_sheet', 'digitlab/predict.py'),
                                   'digitlab.predict._fit_surface': ('your_own_digits.html#_fit_surface', 'digitlab/predict.py'),
                                   'digitlab.predict._has_several': ('your_own_digits.html#_has_several', 'digitlab/predict.py'),

@@ -186,7 +186,9 @@ def atomic_write(path:str|Path, # the file or folder to make, or to replace if i
     part = Path(tempfile.mkdtemp(prefix='.part-', dir=path.parent))
     try:
         yield part/path.name
-        if not path.is_dir(): os.replace(part/path.name, path)  # else another process wrote it
+        try: os.replace(part/path.name, path)
+        except OSError:  # another process may have written the same folder meanwhile
+            if not ((part/path.name).is_dir() and path.is_dir()): raise
     finally: shutil.rmtree(part, ignore_errors=True)
 
 # %% ../nbs/appendix/data.ipynb #9db98a88

@@ -33,36 +33,39 @@ def _shrink(gray, most):
     scale = min(1, most/max(gray.shape))
     return _resize(gray, *(max(1, round(n*scale)) for n in gray.shape))
 
-# %% ../nbs/08_your_own_digits.ipynb #9d08c5bf
-def _fit_surface(ink):
-    "The smooth surface on which most of the pixels lie, [H,W]"
-    y, x = np.mgrid[-1:1:ink.shape[0]*1j, -1:1:ink.shape[1]*1j]
+# %% ../nbs/08_your_own_digits.ipynb #427fa783
+def _fit_surface(gray, is_ink):
+    "The smooth surface through all pixels; those of the ink count little, [H,W]"
+    y, x = np.mgrid[-1:1:gray.shape[0]*1j, -1:1:gray.shape[1]*1j]
     terms = np.stack([x**0, x, y, x*x, x*y, y*y], -1).reshape(-1, 6)
-    weights = np.where(ink > ink.max()/4, .1, 1).reshape(-1, 1)  # less for ink
-    fit = np.linalg.lstsq(terms*weights, ink.reshape(-1, 1)*weights)[0]
-    return (terms @ fit).reshape(ink.shape)
+    weights = np.where(is_ink, .1, 1).reshape(-1, 1)
+    fit = np.linalg.lstsq(terms*weights, gray.reshape(-1, 1)*weights)[0]
+    return (terms @ fit).reshape(gray.shape)
 
-def _find_shade(ink):
-    "What is smooth, or wider than any stroke: light and shadow, [H,W]"
-    coarse = _shrink(ink, 40)
-    surface = _fit_surface(coarse)
-    wide = ndimage.grey_opening(coarse - surface, max(coarse.shape)//2 + 1)
-    return _resize(surface + wide, *ink.shape)
+# %% ../nbs/08_your_own_digits.ipynb #ed83f758
+def _find_ink(gray):
+    "How far each pixel is from the paper; the dark or the light is ink, [H,W]"
+    coarse = _shrink(gray, 40)
+    parts = coarse, coarse[:2], coarse[-2:], coarse[:, :2], coarse[:, -2:]
+    paper = np.median(np.concatenate([part.ravel() for part in parts]))
+    flat = coarse - _fit_surface(coarse, coarse < 0)
+    up, down = gray.max() - paper + flat.max(), paper - gray.min() - flat.min()
+    return gray - paper if up > down else paper - gray
 
-# %% ../nbs/08_your_own_digits.ipynb #63fef2bb
+# %% ../nbs/08_your_own_digits.ipynb #c2dcf704
 def lift_ink(gray:np.ndarray)->np.ndarray: # [H,W], 0 to 1 -> paper 0, strokes 1
     "Take off paper, light and shadow; raises ValueError if nothing stands out"
-    n = max(gray.shape)//20 + 1
-    parts = gray, gray[:n], gray[-n:], gray[:, :n], gray[:, -n:]
-    paper = np.median(np.concatenate([part.ravel() for part in parts]))
-    ink = max(gray - paper, paper - gray, key=np.max)
-    ink = ink - _find_shade(ink)
+    ink = _find_ink(gray)
+    coarse = _shrink(ink, 40)
+    surface = _fit_surface(coarse, coarse > coarse.max()/4)
+    wide = ndimage.grey_opening(coarse - surface, max(coarse.shape)//2 + 1)
+    ink = ink - _resize(surface + wide, *ink.shape)
     grain = np.ptp(np.quantile(ink, [.05, .25]))
-    strokes = np.quantile(ink[ink >= .3*ink.max()], .9)
+    strokes = np.quantile(ink[ink.clip(0) >= .3*ink.clip(0).max()], .9)
     if strokes < max(.1, 3.3*grain): raise ValueError('nothing stands out')
     return ((ink/strokes - .2)/.8).clip(0, 1)
 
-# %% ../nbs/08_your_own_digits.ipynb #14644115
+# %% ../nbs/08_your_own_digits.ipynb #122e6f22
 def _box(mask):
     "The rows and columns in which a mask has pixels, as two slices"
     return ndimage.find_objects(mask.astype(int))[0]
@@ -75,8 +78,7 @@ def fit_box(ink:np.ndarray)->torch.Tensor: # [H,W], strokes 1 -> uint8 [28,28]
     ink, box = ink*ndimage.binary_dilation(digit), _box(digit)
     small = torch.tensor(_shrink(ink[box], 20), dtype=torch.float32)
     image = resize_digits(small[None]/small.max())[0]/255
-    typical = image[image > .2].median()
-    return (255*(image/typical).clamp(max=1)).round().byte()
+    return (255*image/image[image > .2].median()).clamp(max=255).round().byte()
 
 # %% ../nbs/08_your_own_digits.ipynb #5ff582ae
 def _split_gray(gray):
@@ -145,7 +147,7 @@ def _has_several(ink):
     parts = [ink[:, cols] for cols, in ndimage.find_objects(strips)]
     return len([p for p in parts if is_tall(p) and p.sum() > .12*ink.sum()]) > 1
 
-# %% ../nbs/08_your_own_digits.ipynb #9d86cc96
+# %% ../nbs/08_your_own_digits.ipynb #cda52738
 def _prepare(gray):
     "The image for the network, and whether there are several digits"
     ink = lift_ink(crop_sheet(_shrink(np.asarray(gray, float), 140)))
@@ -154,7 +156,7 @@ def _prepare(gray):
     return fit_box(ink), _has_several(ink)
 
 def normalize_picture(gray:np.ndarray)->torch.Tensor: # [H,W] -> uint8 [28,28]
-    "Make floats from 0 to 1 look like MNIST; raises ValueError if there is no digit"
+    "Make floats from 0 to 1 look like MNIST; raises ValueError if all is blank"
     return _prepare(gray)[0]
 
 # %% ../nbs/08_your_own_digits.ipynb #d9d9587a
@@ -184,9 +186,7 @@ def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready t
         return model.eval(), json.loads(kept['about'])
     except Exception as e: raise ValueError(f"{path} isn't a sound file of save_model") from e
 
-# %% ../nbs/08_your_own_digits.ipynb #f0c80d3d
-_FORMATS = 'PNG', 'JPEG', 'GIF', 'BMP', 'TIFF', 'WEBP'  # no EPS: it is a program
-
+# %% ../nbs/08_your_own_digits.ipynb #de5157dd
 def _reduce(image, side=560):
     "A gray copy of about `side` pixels, averaged strip by strip to save memory"
     k = max(1, max(image.size)//side)
@@ -211,7 +211,7 @@ def _open_gray(path):
         warnings.simplefilter('ignore')  # what matters is an error
         for mark, kind in ((b'%PDF', 'PDF'), (b'ftypavi', 'AVIF'), (b'ftyp', 'HEIC')):
             if mark in file.peek()[:12]: raise ValueError(f'it is of the kind {kind}')
-        with Image.open(file, formats=_FORMATS) as image:
+        with Image.open(file, formats=('PNG', 'JPEG', 'GIF', 'BMP', 'TIFF', 'WEBP')) as image:
             most = 20 if image.format == 'WEBP' else 50  # million pixels
             if image.width*image.height > most*10**6: raise ValueError(f'over {most} megapixels')
             image.draft(None, (560, 560))  # a JPEG can be decoded at a smaller scale
