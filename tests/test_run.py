@@ -210,7 +210,8 @@ def test_interrupted(project):
     "Ctrl-C in a terminal goes to all that it runs; what is there is reported"
     write(project/'nbs'/'01_a.ipynb', 'size = 1', f'import os, time\nopen("pid", "w").write('
           'str(os.getpid()))\ntime.sleep(600)')
-    process = subprocess.Popen([sys.executable, '-m', 'digitlab', 'run'], cwd=project, text=True,
+    process = subprocess.Popen([sys.executable, '-m', 'digitlab', 'run', '--source',
+                                'digits'], cwd=project, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                env=os.environ | {'PYTHONPATH': str(ROOT)}, start_new_session=True,
                                preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
