@@ -98,7 +98,8 @@ def batches(digits, repeats):
 def resnet(digits, repeats):
     "resnet18 on 1,024 images, as it comes, and as lesson 7 trims it"
     from torchvision.models import resnet18
-    from digitlab.compare import InBfloat16, PixelInput, train_model, trim_padding
+    from digitlab.compare import InBfloat16, train_model, trim_padding
+    from digitlab.convnet import PixelInput
     x, y = digits.train_x[:1024], digits.train_y[:1024]
     def make(): return nn.Sequential(PixelInput(3), resnet18(num_classes=10))
     trimmed = trim_padding(make(), x[:2]).to(memory_format=torch.channels_last)

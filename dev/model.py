@@ -13,7 +13,8 @@ from PIL import Image, ImageDraw, ImageFont
 from scipy.interpolate import make_interp_spline
 from sklearn.datasets import load_sample_images
 
-from digitlab.compare import ShiftedBatches, small_convnet, train_model
+from digitlab.compare import train_model
+from digitlab.convnet import ShiftedBatches, small_convnet
 from digitlab.data import read_digits
 from digitlab.learner import Batches
 from digitlab.predict import default_model_path, normalize_picture, save_model

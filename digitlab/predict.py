@@ -18,7 +18,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from safetensors.torch import safe_open, save, save_file
 from scipy import ndimage
 
-from .compare import small_convnet
+from .convnet import small_convnet
 from .data import atomic_write, resize_digits
 from .tensors import make_generator
 

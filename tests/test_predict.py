@@ -6,7 +6,8 @@ from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from digitlab.compare import evaluate, small_convnet
+from digitlab.compare import evaluate
+from digitlab.convnet import small_convnet
 from digitlab.data import read_digits
 from digitlab.predict import (default_model_path, load_model, normalize_picture, predict_files,
                               read_image, save_model)
