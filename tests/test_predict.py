@@ -1,5 +1,5 @@
 "Pictures that people give, model files that were spoiled, and what is said where there is no answer"
-import io, json, os, struct, subprocess, sys
+import io, json, os, struct, sys
 
 import numpy as np, pytest, torch
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
@@ -103,61 +103,50 @@ def sure(model, gray):
     with torch.no_grad(): probs = model(normalize_picture(gray)[None]).softmax(1)[0]
     return probs.argmax().item(), probs.max().item()
 
-def count(model, inks, scene):
-    "How many are right, and how many are wrong and above 0.9"
+@pytest.mark.parametrize('name, light', [*((name, lambda gray: gray) for name in SCENES),
+                                         *((name, uneven) for name in UNEVEN)])
+def test_scene(model, inks, name, light):
+    "Few are wrong, and of those hardly any with a probability above 0.9"
     right = wrong = 0
     for ink, label in inks:
-        try: digit, prob = sure(model, scene(ink.copy()))
+        try: digit, prob = sure(model, light(SCENES[name](ink.copy())))
         except ValueError: continue  # refused: neither
         right += digit == label
         wrong += digit != label and prob > .9
-    return right, wrong
-
-@pytest.mark.parametrize('name', SCENES)
-def test_scene(model, inks, name):
-    right, wrong = count(model, inks, SCENES[name])
     assert right >= .95*N and wrong <= 1
 
-@pytest.mark.parametrize('name', UNEVEN)
-def test_scene_in_uneven_light(model, inks, name):
-    right, wrong = count(model, inks, lambda ink: uneven(SCENES[name](ink)))
-    assert right >= .95*N and wrong <= 1
-
-@pytest.mark.parametrize('settings', [dict(cmap='gray'), dict(cmap='gray_r')])
 @pytest.mark.parametrize('axes', [True, False])
-def test_saved_by_matplotlib(model, digits, settings, axes):
+def test_saved_by_matplotlib(model, inks, axes):
     from matplotlib.figure import Figure
     right = 0
-    for image, label in list(zip(digits.test_x, digits.test_y))[:20]:
+    for (ink, label), cmap in zip(inks[:10], ['gray', 'gray_r']*5):
         fig, file = Figure(figsize=(3, 3)), io.BytesIO()
         ax = fig.subplots()
-        ax.imshow(image, **settings)
+        ax.imshow(ink[4::8, 4::8], cmap=cmap)
         if not axes: ax.set_axis_off()
         fig.savefig(file)
         right += sure(model, np.asarray(Image.open(file).convert('L'))/255)[0] == label
-    assert right >= 18
+    assert right >= 9
 
 @pytest.mark.parametrize('name', ['frame 1', 'frame 3', 'double frame', 'table', 'turned 12', 'margin', 'lines (0,)',
                                   'lines (0, 1, 2)', 'table edge'])
 def test_empty_scene_is_refused(name):
     with pytest.raises(ValueError): normalize_picture(SCENES[name](np.zeros((200, 200))))
 
-def blank(slope=0., bend=0., noise=.01, size=(200, 200), seed=0):
-    y, x = np.mgrid[-1:1:size[0]*1j, -1:1:size[1]*1j]
-    return (.6 + slope*(x + .5*y) + bend*(x*x + y*y) + np.random.default_rng(seed).normal(0, noise, size)).clip(0, 1)
-
-@pytest.mark.parametrize('light', [dict(), dict(noise=0), dict(noise=.03), dict(slope=.15), dict(slope=-.25), dict(bend=.15),
-                                   dict(bend=-.15), dict(slope=.1, bend=-.1), dict(size=(90, 300), slope=.2)])
-@pytest.mark.parametrize('seed', [1, 2, 3])
-def test_blank_paper_is_refused(light, seed):
-    with pytest.raises(ValueError, match='nothing stands out'): normalize_picture(blank(seed=seed, **light))
+@pytest.mark.parametrize('light', [dict(), dict(noise=0), dict(noise=.03), dict(slope=-.25), dict(bend=.15),
+                                   dict(slope=.1, bend=-.1), dict(size=(90, 300), slope=.2)])
+def test_blank_paper_is_refused(light):
+    def blank(slope=0., bend=0., noise=.01, size=(200, 200)):
+        y, x = np.mgrid[-1:1:size[0]*1j, -1:1:size[1]*1j]
+        return .6 + slope*(x + .5*y) + bend*(x*x + y*y) + rng().normal(0, noise, size)
+    with pytest.raises(ValueError, match='nothing stands out'): normalize_picture(blank(**light).clip(0, 1))
 
 def test_neither_several_nor_one(tmp_path, digits):
     "Digits side by side are noticed, single ones aren't taken for several"
     def predict(gray):
         Image.fromarray((255*gray).astype(np.uint8)).save(tmp_path/'a.png')
         return predict_files([tmp_path/'a.png'])[0]
-    inks = [enlarge(image, 112) for image in digits.test_x[:60]]
+    inks = [enlarge(image, 112) for image in digits.test_x[:30]]
     inks = [ink[:, (ink > .3).any(0)] for ink in inks]
     single = [predict(1 - np.pad(ink, 20)) for ink in inks]
     pairs = [predict(1 - np.pad(np.hstack([a, np.zeros((112, 4 + 3*i % 20)), b]), 20))
@@ -166,7 +155,7 @@ def test_neither_several_nor_one(tmp_path, digits):
     assert sum('several digits' in p.note for p in pairs) >= .97*len(pairs)
 
 def test_unsure_is_said(tmp_path, digits):
-    for i in range(60): Image.fromarray(255 - digits.test_x[i].numpy()).resize((100, 100)).save(tmp_path/f'{i}.png')
+    for i in range(30): Image.fromarray(255 - digits.test_x[i].numpy()).resize((100, 100)).save(tmp_path/f'{i}.png')
     for pred in predict_files(tmp_path.iterdir()):
         assert ('unsure' in pred.note) == (pred.probability < .9)
         assert pred.probability == max(pred.probabilities) == pred.probabilities[pred.digit]
@@ -206,21 +195,38 @@ def test_size_mode_polarity(tmp_path, mode, inverted, size, width):
     assert image[0].float().mean() < 20 and image.max() > 200
     assert predict_files(path)[0].digit == 7
 
-@pytest.mark.parametrize('most', [1, 255, 4095, 65535, 10**6])
-def test_deep_values(tmp_path, most):
-    values = np.asarray(draw_seven((100, 100), 9))/255*most
-    assert digit_of(Image.fromarray(values.astype(np.float32)), tmp_path/'a.tiff') == 7
+def deep(most): return Image.fromarray((np.asarray(draw_seven((100, 100), 9))/255*most).astype(np.float32))
 
-@pytest.mark.parametrize('ink', ['black', 'white', 'red'])
-def test_transparent_paper(tmp_path, ink):
+def transparent(ink):
     im = Image.new('RGBA', (100, 100), ink)
     im.putalpha(draw_seven((100, 100), 9))
-    assert digit_of(im, tmp_path/'a.png') == 7
+    return im
 
-def test_palette_with_transparency(tmp_path):
+def white_on_white():
     im = draw_seven((100, 100), 9).point(lambda v: v > 127).convert('P')
-    im.putpalette([255, 255, 255, 255, 255, 255])  # white on white, unless transparency counts
-    assert digit_of(im, tmp_path/'a.png', transparency=0) == 7
+    im.putpalette([255]*6)
+    return im
+
+def dusty():
+    im = ImageOps.invert(draw_seven((800, 800), 60, (150, 150), (500, 500)))
+    for x, y in ((20, 30), (700, 90), (60, 760)): im.paste(0, (x, y, x + 3, y + 3))
+    return im.filter(ImageFilter.GaussianBlur(1))
+
+def on_a_page(*at): return ImageOps.invert(draw_seven((400, 300), 9, at, (100, 100)))
+
+def frames(mode): return [im.convert(mode) for im in (draw_seven((100, 100), 9), Image.new('L', (100, 100)))]
+
+SEVENS = [*((deep(most), 'tiff', {}) for most in (1, 255, 4095, 65535, 10**6)),
+          *((transparent(ink), 'png', {}) for ink in ('black', 'white', 'red')),
+          (white_on_white(), 'png', dict(transparency=0)), (dusty(), 'png', {}),
+          *((on_a_page(*at), 'png', {}) for at in ((0, 0), (300, 0), (0, 200), (300, 200), (150, 100))),
+          (frames('L')[0], 'gif', dict(save_all=True, append_images=frames('L')[1:])),
+          (frames('RGB')[0], 'webp', dict(save_all=True, lossless=True, append_images=frames('RGB')[1:]))]
+
+@pytest.mark.parametrize('im, end, settings', SEVENS)
+def test_sevens_of_many_kinds(tmp_path, im, end, settings):
+    "Deep values, transparent paper, dust, anywhere on a page, the first image of an animation"
+    assert digit_of(im, tmp_path/f'a.{end}', **settings) == 7
 
 def test_turned_photo(tmp_path):
     im = ImageOps.invert(draw_seven((200, 200), 16)).rotate(90)
@@ -230,21 +236,6 @@ def test_turned_photo(tmp_path):
     im.save(tmp_path/'b.jpg')
     a, b = read_image(tmp_path/'a.jpg').float(), read_image(tmp_path/'b.jpg').float()
     assert (a - b).abs().mean() > 20 > 3 > (a - b.rot90(-1)).abs().mean()
-
-def test_animation(tmp_path):
-    frames = [draw_seven((100, 100), 9), Image.new('L', (100, 100))]
-    assert digit_of(frames[0], tmp_path/'a.gif', save_all=True, append_images=frames[1:]) == 7
-    assert digit_of(frames[0].convert('RGB'), tmp_path/'a.webp', save_all=True, lossless=True,
-                    append_images=[frames[1].convert('RGB')]) == 7
-
-@pytest.mark.parametrize('at', [(0, 0), (300, 0), (0, 200), (300, 200), (150, 100)])
-def test_anywhere_on_a_page(tmp_path, at):
-    assert digit_of(ImageOps.invert(draw_seven((400, 300), 9, at, (100, 100))), tmp_path/'a.png') == 7
-
-def test_dust(tmp_path):
-    im = ImageOps.invert(draw_seven((800, 800), 60, (150, 150), (500, 500)))
-    for x, y in ((20, 30), (700, 90), (60, 760)): im.paste(0, (x, y, x + 3, y + 3))
-    assert digit_of(im.filter(ImageFilter.GaussianBlur(1)), tmp_path/'a.png') == 7
 
 def test_any_array():
     "An image or a ValueError, whatever the size"
@@ -297,19 +288,21 @@ def test_folder_missing_blank_huge(tmp_path):
     Image.new('RGB', (5000, 4100)).save(tmp_path/'c.webp')
     with pytest.raises(ValueError, match='over 20 megapixels'): read_image(tmp_path/'c.webp')
 
+def measured(python, code, path):
+    "What the code prints, and the megabytes that it takes at most"
+    return python('-c', 'import sys, resource; from digitlab.predict import predict_files, load_model; load_model()\n'
+                  'def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024\n'
+                  f'before = most()\n{code}\nprint(most() - before)', path).split()
+
 @pytest.mark.skipif(sys.platform != 'linux', reason='counts memory as Linux does')
-@pytest.mark.parametrize('name, mode, size', [('a.jpg', 'RGB', (8000, 6000)), ('a.png', 'RGB', (8000, 6000)),
-                                              ('a.png', 'RGBA', (6320, 6320)), ('a.webp', 'RGB', (5000, 4000))])
-def test_memory(tmp_path, name, mode, size):
+@pytest.mark.parametrize('name, mode, size', [('a.jpg', 'RGB', (8000, 6000)), ('a.png', 'RGBA', (6320, 6320)),
+                                              ('a.webp', 'RGB', (5000, 4000))])
+def test_memory(tmp_path, python, name, mode, size):
     "At most 300 MB more than the imports take"
     im = Image.new(mode, size, 'white')
     ImageDraw.Draw(im).line([(.25*size[0], .2*size[1]), (.75*size[0], .2*size[1]), (.45*size[0], .85*size[1])], fill='black', width=450)
     im.save(tmp_path/name, **dict(compress_level=1) if name == 'a.png' else {})
-    code = ('import sys, resource; from digitlab.predict import predict_files, load_model; load_model()\n'
-            'def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024\n'
-            'before = most(); print(predict_files(sys.argv[1:])[0].digit, most() - before)')
-    done = subprocess.run([sys.executable, '-c', code, tmp_path/name], capture_output=True, text=True, check=True)
-    digit, megabytes = done.stdout.split()
+    digit, megabytes = measured(python, 'print(predict_files(sys.argv[1:])[0].digit)', tmp_path/name)
     assert digit == '7' and float(megabytes) < 300
 
 def test_one_bad_file_among_many(tmp_path):
@@ -369,21 +362,18 @@ def test_another_kind_of_model(file):
     with pytest.raises(ValueError, match="isn't a sound file"): load_model(file)
     with pytest.raises(FileNotFoundError): load_model(file.with_name('b'))
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='limits memory as Linux does')
-def test_a_small_file_cannot_ask_for_much(tmp_path):
+@pytest.mark.skipif(sys.platform != 'linux', reason='counts memory as Linux does')
+def test_a_small_file_cannot_ask_for_much(tmp_path, python):
     "A tensor without numbers may claim any shape"
     head = {'1.weight': dict(dtype='F32', shape=[10**9, 0, 3, 3], data_offsets=[0, 0]), '__metadata__': dict(about='{}', sha256='0')}
     head = json.dumps(head).encode()
     (tmp_path/'a.safetensors').write_bytes(struct.pack('<Q', len(head)) + head)
-    code = ('import sys, resource; from digitlab.predict import load_model\n'
-            'def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024\n'
-            'before = most()\ntry: load_model(sys.argv[1])\nexcept ValueError as e: print(most() - before)')
-    done = subprocess.run([sys.executable, '-c', code, tmp_path/'a.safetensors'], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 100
+    code = 'try: load_model(sys.argv[1])\nexcept ValueError: print("refused")'
+    said, megabytes = measured(python, code, tmp_path/'a.safetensors')
+    assert said == 'refused' and float(megabytes) < 100
 
-def test_without_the_notebook_tools():
+def test_without_the_notebook_tools(python):
     "Reading pictures imports nothing that only notebooks use"
     code = ('import sys, digitlab.predict; '
             'print({"anywidget", "pandas", "matplotlib", "sklearn"} & set(sys.modules))')
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True,
-                          text=True).stdout == 'set()\n'
+    assert python('-c', code) == 'set()\n'
