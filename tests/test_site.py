@@ -14,7 +14,7 @@ SITE = ROOT/'dev'/'site'/'_site'
 NOTEBOOKS = [p for folder in ('nbs', 'nbs/appendix') for p in sorted((ROOT/folder).glob('*.ipynb'))]
 WIDGET = 'application/vnd.digitlab.widget+json'
 BASE = 'https://site.invalid/'
-HOME_PAD = dict(name='pad', state=dict(networks='_static/convnet.json'))
+HOME_PAD = dict(name='pad', state=dict(networks='_static/models.json'))
 
 
 class Page(HTMLParser):
