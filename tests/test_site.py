@@ -96,4 +96,4 @@ def test_home():
 
 def test_search_finds_the_words():
     index = (SITE/'searchindex.js').read_text(encoding='utf-8')
-    assert all(word in index for word in ('gradient', 'valid', 'loss'))
+    assert all(word in index for word in ('gradient', 'valid', 'loss', 'overfit', 'convolut'))
