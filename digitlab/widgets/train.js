@@ -12,7 +12,7 @@ const CHOICES = {
 }
 const STARTS = { 0.01: 'size 0.01', 1: 'size 1', he: 'Kaiming (He)' }
 const PASSES = 20, LEAST = 500 // milliseconds for a pass, so that one can watch
-const WORK = 10 // milliseconds of computing in a frame
+const WORK = 8 // milliseconds of computing in a frame; a slow phone needs as many again for the rest
 const FOR = [84, 39, 136], AGAINST = [179, 88, 6]
 const STYLE = `
 .digitlab-train .settings { display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr)); gap: 8px 12px }
@@ -25,7 +25,7 @@ const STYLE = `
 .digitlab-train .play { min-width: 6em; color: #fff; background: #1f6fb5; border-color: #1f6fb5 }
 .digitlab-train .play:hover { background: #185a94 }
 .digitlab-train [hidden] { display: none }
-.digitlab-train .facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(120px, 1fr)); gap: 4px 12px }
+.digitlab-train .facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 4px 12px }
 .digitlab-train .fact b { display: block; font-size: 22px; line-height: 1.2 }
 .digitlab-train .units { display: grid; grid-template-columns: repeat(10, minmax(0, 1fr)); gap: 4px 6px; margin: 10px 0 4px;
   text-align: center }
@@ -89,6 +89,7 @@ function render({ model, el }) {
   const settings = make('div', 'settings', root)
   const choose = (name, options, changed) => {
     const label = make('label', '', settings, name), select = make('select', '', label)
+    select.setAttribute('aria-label', name)
     for (const [value, text] of options) make('option', '', select, text).value = value
     select.addEventListener('change', () => changed(select.value))
     return select
