@@ -45,7 +45,7 @@ function render({ model, el }) {
 .digitlab-kernel .nine input { width: 100%; height: 26px }
 .digitlab-kernel .sum { font-size: 18px; margin: 6px 0; max-width: 560px; text-align: center }
 .digitlab-kernel .where { max-width: 560px }
-.digitlab-kernel .where .name { flex: none; width: 8.5em }
+.digitlab-kernel .where .name { flex: none; width: 7em }
 .digitlab-kernel .where .value { width: 2em }`)
   const images = model.get('images').map(image => image.map(v => v / 255))
   let kernel = [...model.get('kernel')], at = [...model.get('at')], chosen = 0, by = 0
@@ -79,7 +79,7 @@ function render({ model, el }) {
     text: v => `${patchAt(image, at)[k].toFixed(2)} \u00d7 ${sign(Number(v.toFixed(2)))}`
   }, value => { kernel[k] = value; update() }))
   const sum = make('p', 'sum', root), where = make('div', 'where', root)
-  const places = ['row', 'column'].map((name, axis) => makeSlider(where, { name: `${name} of the patch`,
+  const places = ['row', 'column'].map((name, axis) => makeSlider(where, { name: `patch ${name}`,
     label: `${name} of the patch`, min: 0, max: OUT - 1, step: 1, text: v => v }, value => { at[axis] = value; update() }))
   const moved = makeSlider(where, { name: 'move the digit', label: 'move the digit to the right',
     min: -5, max: 5, step: 1, text: sign }, value => { by = value; update() })
@@ -103,7 +103,7 @@ function render({ model, el }) {
     const limit = Math.max(...parts) || 1 // no sum can be larger, since pixels go from 0 to 1
     paint(digit, image.map(v => [255 * v, 255 * v, 255 * v]), at, 3)
     paint(result, map.map(v => shade(v / limit)), at.map(v => v + 1), 1)
-    const total = sign(map[at[0] * OUT + at[1]].toFixed(2))
+    const total = sign((Math.round(100 * map[at[0] * OUT + at[1]]) / 100 || 0).toFixed(2)) // never -0.00
     weights.forEach((show, k) => show(kernel[k]))
     places.forEach((show, axis) => show(at[axis]))
     moved(by)
