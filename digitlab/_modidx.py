@@ -133,6 +133,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'digitlab.run.data_command': ('appendix/run.html#data_command', 'digitlab/run.py'),
                               'digitlab.run.find_notebooks': ('appendix/run.html#find_notebooks', 'digitlab/run.py'),
                               'digitlab.run.full_sizes': ('appendix/run.html#full_sizes', 'digitlab/run.py'),
+                              'digitlab.run.join_command': ('appendix/run.html#join_command', 'digitlab/run.py'),
                               'digitlab.run.kernel_env': ('appendix/run.html#kernel_env', 'digitlab/run.py'),
                               'digitlab.run.main': ('appendix/run.html#main', 'digitlab/run.py'),
                               'digitlab.run.make_job': ('appendix/run.html#make_job', 'digitlab/run.py'),

@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['parse_value', 'full_sizes', 'kernel_env', 'Job', 'make_job', 'read_cells', 'read_results', 'run_job',
            'find_notebooks', 'set_values', 'wrap', 'summary', 'run_jobs', 'write_report', 'main', 'run_command',
-           'data_command', 'predict_command', 'train_command']
+           'data_command', 'predict_command', 'train_command', 'join_command']
 
 # %% ../nbs/appendix/run.ipynb #9e67d95a
 import ast, json, os, platform, re, shutil, signal, subprocess, sys, tempfile, textwrap, time
@@ -292,3 +292,27 @@ def train_command(network, path, force, **options):
         if path.exists() and not force: raise ValueError(f'{path} exists; --force replaces it')
         from digitlab.scale import train_file
         train_file(network, path, **options)
+
+# %% ../nbs/appendix/run.ipynb #b7e41d05
+@main.command('join')
+@click.argument('folders', nargs=-1, required=True, metavar='FOLDER...', type=Path)
+@click.option('--out', type=Path, default=Path('runs/joined'), help='Where the report goes.')
+def join_command(folders, out):
+    """Make one report of several runs, such as those of notebooks on machines of their own.
+
+    Exit status: 0 all passed, 1 a notebook failed, 2 refused."""
+    with _one_line_errors():
+        out.mkdir(parents=True, exist_ok=True)
+        jobs = []
+        for folder in folders:
+            run = json.loads((folder/'results.json').read_text())
+            for kept in run['notebooks']:
+                path = folder/f'{kept["name"]}.ipynb'
+                if path.is_file(): shutil.copy(path, out)
+                jobs.append(Job(path, values=kept['parameters'], status=kept['status'],
+                                seconds=kept['seconds'], cells=read_cells(path)))
+        n_ok = sum(job.status == 'ok' for job in jobs)
+        headline = f'{n_ok} of {len(jobs)} notebooks passed'
+        write_report(run | dict(headline=headline), jobs, out)
+    click.echo(f'{headline}\nreport: {out/"report.html"}')
+    sys.exit(int(n_ok < len(jobs)))
