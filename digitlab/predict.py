@@ -6,8 +6,8 @@
 __all__ = ['lift_ink', 'fit_box', 'crop_sheet', 'drop_edges', 'normalize_picture', 'default_model_path', 'is_digit', 'save_model',
            'load_model', 'read_image', 'Prediction', 'predict_files']
 
-# %% ../nbs/08_your_own_digits.ipynb #d204748e
-import hashlib, json, warnings
+# %% ../nbs/08_your_own_digits.ipynb #7e02656a
+import hashlib, json
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -80,7 +80,7 @@ def fit_box(ink:np.ndarray)->torch.Tensor: # [H,W], strokes 1 -> uint8 [28,28]
     image = resize_digits(small[None]/small.max())[0]/255
     return (255*image/image[image > .2].median()).clamp(max=255).round().byte()
 
-# %% ../nbs/08_your_own_digits.ipynb #adc15ba4
+# %% ../nbs/08_your_own_digits.ipynb #0a2ab3b7
 def _split_gray(gray):
     "The lighter end of the dark pixels, where dark and light are parted best (Otsu's method)"
     values = np.sort(gray, None)
@@ -96,7 +96,7 @@ def _largest(mask):
 def _fill_box(mask):
     "How much of a box the mask fills if turned by the best of some angles, and that angle"
     rows, cols = np.nonzero(mask ^ ndimage.binary_erosion(mask))
-    angles = np.array([0, *range(-22, 0, 2), *range(2, 23, 2)])
+    angles = range(-22, 23, 2)
     turned = np.exp(1j*np.radians(angles))[:, None]*(rows + 1j*cols)
     areas = (np.ptp(turned.real, 1) + 1)*(np.ptp(turned.imag, 1) + 1)
     return mask.sum()/areas.min(), angles[areas.argmin()]
@@ -167,17 +167,18 @@ def normalize_picture(gray:np.ndarray)->torch.Tensor: # [H,W] -> uint8 [28,28]
     "Make floats from 0 to 1 look like MNIST; raises ValueError if all is blank"
     return _prepare(gray)[0]
 
-# %% ../nbs/08_your_own_digits.ipynb #72d70697
+# %% ../nbs/08_your_own_digits.ipynb #ca5c02ff
 def default_model_path()->Path: # in the package
     "The small convnet that comes with digitlab"
     return Path(str(resources.files('digitlab')/'models'/'convnet.safetensors'))
 
 def is_digit(images:torch.Tensor)->torch.Tensor: # uint8 [N,28,28] -> float [N], 0 to 1
-    "How probable it is that each image shows a digit at all: one neuron on our convnet's features"
+    "How probable it is that each image shows a digit: one neuron on our convnet's features"
     neuron = load_file(default_model_path().with_name('doubt.safetensors'))
     with torch.no_grad(): features = load_model()[0][:-1](images)
     return (features @ neuron['weight'] + neuron['bias']).sigmoid()
 
+# %% ../nbs/08_your_own_digits.ipynb #0d724af6
 def _digest(tensors, about): return hashlib.sha256(save(tensors) + about.encode()).hexdigest()
 
 def save_model(model, path:str|Path, about:dict)->None: # `about['network']`: see `make_network`
@@ -194,19 +195,19 @@ def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready t
     if not path.is_file(): raise FileNotFoundError(f'there is no file {path}')
     try:
         with safe_open(path, 'pt') as file:
-            about = json.loads(file.metadata()['about'])
+            note, digest = (file.metadata()[key] for key in ('about', 'sha256'))
+            about = json.loads(note)
             model = make_network(about.get('network', 'convnet'), make_generator(0))
             shapes = {name: list(t.shape) for name, t in model.state_dict().items()}
-            if shapes != {name: file.get_slice(name).get_shape() for name in file.keys()}:
-                raise ValueError('other tensors')
+            found = {name: file.get_slice(name).get_shape() for name in file.keys()}
+            if found != shapes: raise ValueError('other tensors')
             tensors = {name: file.get_tensor(name) for name in shapes}
-            if file.metadata()['sha256'] != _digest(tensors, file.metadata()['about']):
-                raise ValueError('wrong checksum')
+        if digest != _digest(tensors, note): raise ValueError('wrong checksum')
         model.load_state_dict(tensors)
         return model.eval(), about
     except Exception as e: raise ValueError(f"{path} isn't a sound file of save_model") from e
 
-# %% ../nbs/08_your_own_digits.ipynb #3544410d
+# %% ../nbs/08_your_own_digits.ipynb #2e16d292
 def _to_gray(image):
     "Floats [H,W] from 0 to 1; transparent paper is white, or black if that shows more"
     values = np.asarray(image, float)
@@ -219,8 +220,7 @@ def _to_gray(image):
 
 def _open_gray(path):
     "The gray values of a picture, floats [H,W], upright and of about 280 pixels"
-    with open(path, 'rb') as file, warnings.catch_warnings():
-        warnings.simplefilter('ignore')  # what matters is an error
+    with open(path, 'rb') as file:
         for mark, kind in ((b'%PDF', 'PDF'), (b'ftypavi', 'AVIF'), (b'ftyp', 'HEIC')):
             if mark in file.peek()[:12]: raise ValueError(f'it is of the kind {kind}')
         with Image.open(file, formats=('PNG', 'JPEG', 'GIF', 'BMP', 'TIFF', 'WEBP')) as image:
@@ -258,13 +258,13 @@ class Prediction(NamedTuple):
     probabilities:list # of 0 to 9; the rest to 1 is for "no digit"; [] if there is no answer
     note:str # '', 'unsure', 'several digits', 'perhaps no digit', or why there is no answer
 
-# %% ../nbs/08_your_own_digits.ipynb #b0a91432
+# %% ../nbs/08_your_own_digits.ipynb #85c4515a
 def _say(path, image, note, probs):
     "A `Prediction` from what was read and what the network says"
     if image is None: return Prediction(str(path), None, 0., [], note)
-    notes = note, 'perhaps no digit'*(sum(probs) < .5), 'unsure'*(max(probs) < .9)
-    return Prediction(str(path), probs.index(max(probs)), max(probs), probs,
-                      ', '.join(filter(None, notes)))
+    digit, odd = int(np.argmax(probs)), ['perhaps no digit']*(sum(probs) < .5)
+    notes = [note]*bool(note) + odd + ['unsure']*(probs[digit] < .9)
+    return Prediction(str(path), digit, probs[digit], probs, ', '.join(notes))
 
 def predict_files(paths, model:str|Path|None=None)->list: # any iterable -> a `Prediction` for each
     "Name the digits in pictures of one each; raises ValueError if there are no paths"
