@@ -161,13 +161,13 @@ def results_table(runs:list, # a dict for each run: model, n, accuracy, seconds,
     spread = groups['accuracy'].max() - groups['accuracy'].min()
     return table.astype({'parameters': int}).assign(low=low, high=high, runs=groups.size(), spread=spread)
 
-# %% ../nbs/07_resnet18_comparison.ipynb #da31d51e
+# %% ../nbs/07_resnet18_comparison.ipynb #a9660635
 def _drawn_columns(table):
     "Heading and text of each column beside the figure"
     right = [f'{100*share:.1f} %' if share < 0.985 else f'{100*share:.2f} %' for share in table.accuracy]
     time = [f'{s:.1f} s' if s < 9.95 else f'{s:,.0f} s' for s in table.seconds]
     size = [f'{n:,}' if n < 1e6 else f'{n/1e6:.1f} M' for n in table.parameters]
-    return {'right': right, 'training': time, 'numbers': size}
+    return {'right': right, 'training': time, 'parameters': size}
 
 def draw_comparison(table, # from `results_table`
                     title:str, # the point of the figure
@@ -177,7 +177,9 @@ def draw_comparison(table, # from `results_table`
     import matplotlib.pyplot as plt
     n = len(table)
     wrong, least, most = (100*(1 - table[name]).clip(lower=1e-4) for name in ('accuracy', 'high', 'low'))
-    fig, ax = plt.subplots(figsize=(5.2, 1.2 + 0.33*n), layout='constrained')
+    height = 1.3 + 0.33*n
+    fig, ax = plt.subplots(figsize=(5.4, height))
+    fig.subplots_adjust(left=.3, right=.62, bottom=.5/height, top=1 - .66/height)
     ax.hlines(range(n), least, most, color='0.55', lw=3)
     ax.plot(wrong, range(n), 'o', ms=7)
     ax.set(xscale='log', ylim=(n - 0.5, -0.5), xlabel='test images wrong, %')
@@ -187,9 +189,9 @@ def draw_comparison(table, # from `results_table`
     ax.grid(axis='x', color='0.85')
     ax.set_yticks(range(n), table.index)
     ax.tick_params(axis='y', length=0)
-    for place, (heading, texts) in zip((1.32, 1.68, 2.08), _drawn_columns(table).items()):
-        for y, text in [(-0.9, heading), *enumerate(texts)]:
+    for place, (heading, texts) in zip((1.37, 1.75, 2.3), _drawn_columns(table).items()):
+        for y, text in [(-0.8, heading), *enumerate(texts)]:
             ax.text(place, y, text, ha='right', va='center', fontsize=9, transform=ax.get_yaxis_transform())
-    fig.suptitle(title, fontsize=11)
+    fig.suptitle(title, fontsize=11, y=1 - .08/height)
     said = ', '.join(f'{name} {share:.4f}' for name, share in table.accuracy.items())
     show_figure(fig, alt or f'{title}. Accuracy: {said}.')
