@@ -19,15 +19,15 @@ from .data import read_digits
 from .learner import Batches, DigitLearner, plain_step
 from .tensors import make_generator, pick_device
 
-# %% ../nbs/09_faster_and_wider.ipynb #4c281697
+# %% ../nbs/09_faster_and_wider.ipynb #72f9b6b6
 def fused_adamw(params, # tensors on one device
                 lr:float)->torch.optim.AdamW: # a schedule may change the rate
     "AdamW in one launch, with a rate that a captured step sees change"
     params = list(params)
     device = params[0].device
-    opt = torch.optim.AdamW(params, torch.tensor(lr, device=device), fused=True,
-                            capturable=device.type == 'cuda')
-    opt._warned_capturable_if_run_uncaptured = True  # some steps are, and that's all right
+    rate = torch.tensor(lr, device=device)
+    opt = torch.optim.AdamW(params, rate, fused=True, capturable=device.type == 'cuda')
+    opt._warned_capturable_if_run_uncaptured = True  # some steps are, which is fine
     return opt
 
 # %% ../nbs/09_faster_and_wider.ipynb #7f348014
@@ -43,9 +43,9 @@ def _punched_in(opt):
               for key in ('lr', 'betas', 'momentum')]
     return [value for value in values if not isinstance(value, Tensor)]
 
-# %% ../nbs/09_faster_and_wider.ipynb #3f77263e
+# %% ../nbs/09_faster_and_wider.ipynb #e2b07a64
 class CapturedStep:
-    "On a CUDA device a step is recorded once and then played; elsewhere it's done as it is"
+    "A step that is recorded once and then played, if it's on a CUDA device"
     def __init__(self, step=plain_step): # step(learner, xb, yb), returns the loss
         self.step, self.learner = step, None
 
@@ -58,8 +58,8 @@ class CapturedStep:
         if self.learner is not learner: self.capture(learner, xb, yb)
         if xb.shape != self.xb.shape: return self.step(learner, xb, yb)
         if _punched_in(learner.opt) != self.settings:
-            raise ValueError('a captured step has its rate and momentum punched in: use '
-                             'fused_adamw, and cycle_momentum=False in a schedule')
+            raise ValueError('rate and momentum of a captured step are punched in: '
+                             'use fused_adamw, and cycle_momentum=False')
         self.xb.copy_(xb)
         self.yb.copy_(yb)
         self.graph.replay()
@@ -67,8 +67,7 @@ class CapturedStep:
 
     def capture(self, learner, xb, yb):
         "Rehearse, put back what that changed, and record"
-        self.learner, self.settings = learner, _punched_in(learner.opt)
-        self.xb, self.yb, self.graph = xb.clone(), yb.clone(), torch.cuda.CUDAGraph()
+        self.graph, self.xb, self.yb = torch.cuda.CUDAGraph(), xb.clone(), yb.clone()
         before = [t.detach().clone() for t in _changing(learner)]
         with torch.cuda.device(xb.device):
             main, side = torch.cuda.current_stream(), torch.cuda.Stream()
@@ -80,7 +79,9 @@ class CapturedStep:
                 for t, old in zip_longest(_changing(learner), before):
                     t.zero_() if old is None else t.copy_(old)
             learner.opt.zero_grad()
-            with torch.cuda.graph(self.graph): self.loss = self.step(learner, self.xb, self.yb)
+            with torch.cuda.graph(self.graph):
+                self.loss = self.step(learner, self.xb, self.yb)
+        self.learner, self.settings = learner, _punched_in(learner.opt)
 
 # %% ../nbs/09_faster_and_wider.ipynb #8ba46319
 def bf16_step(learner, xb:Tensor, yb:Tensor)->Tensor: # loss, rank 0
@@ -92,9 +93,9 @@ def bf16_step(learner, xb:Tensor, yb:Tensor)->Tensor: # loss, rank 0
     learner.opt.step()
     return loss.detach()
 
-# %% ../nbs/09_faster_and_wider.ipynb #89275105
+# %% ../nbs/09_faster_and_wider.ipynb #7b89e1d6
 class SharedBatches(Batches):
-    "One process's part of each batch; what doesn't fill the last batch sits out the epoch"
+    "One process's part of each batch; a last batch that isn't full is left out"
     def __init__(self, x:Tensor, y:Tensor, # inputs and targets, [N,...]
                  bs:int=128, # items in a batch, all parts together
                  generator=None, # with the same seed in every process
@@ -102,7 +103,8 @@ class SharedBatches(Batches):
         bs = min(bs, len(x))
         super().__init__(x, y, bs - bs % n_ranks, generator)
         self.rank, self.n_ranks = rank, n_ranks
-        if not self.bs: raise ValueError(f"{n_ranks} processes can't share a batch of {bs}")
+        if not self.bs:
+            raise ValueError(f"{n_ranks} processes can't share a batch of {bs}")
 
     def __len__(self): return len(self.x)//self.bs
 
