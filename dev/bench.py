@@ -57,6 +57,7 @@ def plain_loop(batches, model, lr=.1):
 
 def epoch(digits, repeats):
     "An epoch of 784-64-10: its matrix products alone, ours, and what others do"
+    import fastai.callback.progress  # gives the learner `no_bar`
     from fastai.data.core import DataLoaders
     from fastai.data.load import DataLoader as FastaiLoader
     from fastai.learner import Learner
@@ -72,10 +73,10 @@ def epoch(digits, repeats):
     def fastai_epoch():
         with learner.no_bar(), learner.no_logging(): learner.fit(1, .1)
     sklearns = MLPClassifier(64, solver='sgd', momentum=0, batch_size=BS, max_iter=1)
-    pixels, labels, model = x.numpy(), y.numpy(), network()
+    pixels, labels, ten, model = x.numpy(), y.numpy(), list(range(10)), network()
     found = measure(f'an epoch of 784-64-10 on {len(x):,} images', {
         'the matrix products alone': lambda: products(x), 'DigitLearner': lambda: ours.fit(1),
-        "scikit-learn's MLPClassifier": lambda: sklearns.partial_fit(pixels, labels, range(10)),
+        "scikit-learn's MLPClassifier": lambda: sklearns.partial_fit(pixels, labels, classes=ten),
         "a loop over torch's DataLoader": lambda: plain_loop(torchs, model),
         "the write-ups' loop, fastai's DataLoader": lambda: plain_loop(fastais, model),
         "fastai's Learner": fastai_epoch}, repeats)
