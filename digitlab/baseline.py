@@ -44,7 +44,7 @@ def _as_float(images):
     "Raw pixels scaled to 0..1, floats as they are"
     return scale_pixels(images) if images.dtype == torch.uint8 else images
 
-# %% ../nbs/02_pixel_baseline.ipynb #8acdb7a3
+# %% ../nbs/02_pixel_baseline.ipynb #4a707766
 class PixelBaseline:
     "Predicts the class whose mean image is nearest (nearest centroid)"
     def __init__(self, distance:str='mse'): # 'mse' or 'mae'
@@ -68,7 +68,7 @@ class PixelBaseline:
                )->Tensor: # one of `classes_` for each image, int [N]
         "The class of the nearest mean image"
         x, m = _as_float(x).flatten(1), self.means_.flatten(1)
-        # not by a matrix product, which is less exact far from 0
+        # pair by pair: exact for large numbers, too
         exact = 'donot_use_mm_for_euclid_dist'
         dist = torch.cdist(x, m, p=self.p, compute_mode=exact)
         return self.classes_[dist.argmin(1)]

@@ -14,11 +14,7 @@ ROOT = Path(__file__).parents[1]
 KEPT = 'application/vnd.digitlab.result+json'
 RESULT = "display({'text/plain': '%s', '" + KEPT + "': %s}, raw=True)"
 KERNEL = {'kernelspec': {'name': 'python3', 'language': 'python', 'display_name': 'python3'}}
-FIGURE = '''from base64 import b64decode
-from IPython.display import Image
-png = ('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk'
-       'YPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==')
-display(Image(b64decode(png), alt='a <dot>'))'''
+FIGURE = "display({'image/png': 'iVBORw0K'}, metadata={'image/png': {'alt': 'a <dot>'}}, raw=True)"
 AROUND = '''import os, sys
 names = 'OMP_WAIT_POLICY', 'TQDM_DISABLE', 'DIGITLAB_MNIST'
 around = [os.environ[name] for name in names] + [os.path.basename(os.getcwd()), __debug__]'''
@@ -53,22 +49,22 @@ def mixed(tmp_path_factory):
     "One run of notebooks that end in many ways"
     project = tmp_path_factory.mktemp('mixed')
     nbs = project/'nbs'
-    write(nbs/'01_50% #1.ipynb', 'size: int = 1  # of it (full: (3, 4))\nrate = 0.1', AROUND,
-          RESULT % ('loss → end: 1.5', "dict(name='loss → end', value=1.5, expected=1.5, "
-                    "published=1.49, unit='s')"),
-          RESULT % ('', "dict(name='all', value=[str(size), str(rate), *map(str, around)])"),
-          RESULT % ('0.9168 '*20, "dict(name='models', value=dict(columns=['model', 'acc'], "
-                    "data=[['a', .98]]))"),
-          FIGURE)
-    write(nbs/'02_fails.ipynb', 'size = 1', 'print("before")', '1 / 0  # <b>', 'print("never")')
-    write(nbs/'03_dies.ipynb', 'size = 1', 'import os\nos._exit(3)', 'print("never")')
-    write(nbs/'04_version.ipynb', 'size = 1', nbformat=5)
+    odd = write(nbs/'01_50% #1.ipynb', 'size: int = 1  # of it (full: (3, 4))\nrate = 0.1', AROUND,
+                RESULT % ('loss → end: 1.5', "dict(name='loss → end', value=1.5, expected=1.5, "
+                          "published=1.49, unit='s')"),
+                RESULT % ('', "dict(name='all', value=[str(size), str(rate), *map(str, around)])"),
+                RESULT % ('0.9168 '*20, "dict(name='models', value=dict(columns=['model', 'acc'], "
+                          "data=[['a', .98]]))"),
+                FIGURE)
+    (nbs/'01_50% #1-Copy1.ipynb').write_bytes(odd.read_bytes())
     heading = dict(cell_type='heading', id='h', metadata={}, source='')
-    write(nbs/'05_cell.ipynb', 'size = 1', cells=[heading])
-    write(nbs/'06_late.ipynb', 'size = 1')
-    write(nbs/'07_exits.ipynb', 'size = 1', 'import sys\nsys.exit()', 'print("never")')
+    for name, code, extra in [('02_fails', ['print("before")', '1 / 0  # <b>', 'print("never")'], {}),
+                              ('03_dies', ['import os\nos._exit(3)', 'print("never")'], {}),
+                              ('04_version', [], dict(nbformat=5)), ('06_late', [], {}),
+                              ('05_cell', [], dict(cells=[heading])),
+                              ('07_exits', ['import sys\nsys.exit()', 'print("never")'], {})]:
+        write(nbs/f'{name}.ipynb', 'size = 1', *code, **extra)
     (nbs/'08_text.ipynb').write_text('no notebook')
-    write(nbs/'01_50% #1-Copy1.ipynb', 'size = 1')
     run_job = run.run_job
     def impatient(job, folder, env, timeout):
         run_job(job, folder, env, .05 if job.path.stem == '06_late' else timeout)

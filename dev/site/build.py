@@ -2,7 +2,7 @@
 
 The saved outputs are shown. A widget's output becomes the widget itself, with its still picture
 inside for a browser without JavaScript."""
-import base64, html, json, re, shutil, sys, tempfile
+import base64, html, json, os, re, shutil, sys, tempfile
 from pathlib import Path
 
 import nbformat, numpy as np
@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from digitlab.baseline import PixelBaseline
 from digitlab.data import read_digits
 from digitlab.learner import Batches, DigitLearner
-from digitlab.mlp import mlp
+from digitlab.mlp import mlp, pack_digits
 from digitlab.tensors import make_generator, scale_pixels
 
 HERE = Path(__file__).parent
@@ -54,8 +54,7 @@ def trained_layers(sizes, lr, x, y): # of a network with no hidden layer, or one
     linears = [linear_layer(m.weight, m.bias) for m in model if isinstance(m, nn.Linear)]
     return [SCALE, *(part for layer in linears for part in (layer, dict(kind='relu')))][:-1]
 
-def home_models(): # the four of the home page, from the digits that are here
-    digits = read_digits('auto')
+def home_models(digits): # the four of the home page
     x, y = scale_pixels(digits.train_x), digits.train_y
     baseline = PixelBaseline('mse')
     baseline.fit(x, y)
@@ -149,7 +148,9 @@ def main():
         shutil.copytree(WIDGETS, static/'widgets')
         network = dict(name='small convnet', layers=network_layers(CONVNET))
         (static/'convnet.json').write_text(json.dumps([network]))
-        (static/'models.json').write_text(json.dumps(home_models()))
+        digits = read_digits('mnist' if os.environ.get('DIGITLAB_MNIST') else 'digits') # fetches nothing
+        (static/'digits.json').write_text(json.dumps(pack_digits(digits)))
+        (static/'models.json').write_text(json.dumps(home_models(digits)))
         failed = sphinx(['-q', '-W', '--keep-going', '-b', 'html', '-c', str(HERE),
                          '-d', f'{work}/doctrees', str(source), str(site),
                          '-D', f'html_static_path={HERE/"static"},{static}'])
