@@ -39,11 +39,12 @@ def conv_sides(model:nn.Module, # with convolutions, on the device of `x`
         model.train(training)
     return found
 
-# %% ../nbs/07_resnet18_comparison.ipynb #7328f2b6
+# %% ../nbs/07_resnet18_comparison.ipynb #58ea91e3
 def _trimmed(conv, sides):
     "A convolution that gives a single pixel, without the weights that only meet padding"
-    (rows, columns, *_), (top, left) = next(iter(sides)), conv.padding
+    rows, columns, *_ = next(iter(sides))
     height, width = conv.kernel_size
+    top, left = conv.kernel_size if isinstance(conv.padding, str) else conv.padding
     plain = conv.groups == 1 and conv.dilation == (1, 1) and conv.padding_mode == 'zeros'
     if not plain or len(sides) > 1 or top + rows > height or left + columns > width:
         raise ValueError(f"can't trim {conv}, which goes from {sides} (rows, columns) to one pixel")
