@@ -1,10 +1,12 @@
 "The widgets' JavaScript in Node: the network against torch, the sliders against their formulas."
-import json, re, runpy, shutil, subprocess
+import base64, json, re, runpy, shutil, subprocess
 from pathlib import Path
 
 import numpy as np, pytest, torch
 
 from digitlab.data import read_digits
+from digitlab.learner import mnist_loss
+from digitlab.mlp import digit_cross_entropy, pack_digits, sigmoid_mse, softmax_mse
 from digitlab.predict import load_model
 from digitlab.show import widget_source
 from digitlab.tensors import scale_pixels
@@ -66,7 +68,7 @@ def test_rate_slider(tmp_path):
     told = node(f"""import {{ descent }} from './widgets/rate_slider.js'
         console.log(JSON.stringify({rates}.map(lr => descent(-1.5, lr, 10))))""", tmp_path)
     assert [t['word'] for t in told] == [
-        'too small', 'too small', 'good', 'good', 'bouncing', 'bouncing', 'diverging']
+        'too small', 'too small', 'good', 'one step', 'zigzag', 'bouncing', 'diverging']
     for lr, t in zip(rates, told):
         x = torch.tensor(-1.5, dtype=torch.float64, requires_grad=True)
         for _ in range(10):
@@ -90,7 +92,85 @@ def test_three_sliders(tmp_path):
     for limit, value, best in zip(limits, params.tolist(), [0.75, -14.25, 68.6875]):
         assert max(abs(value), abs(best)) < limit['far']
 
-@pytest.mark.parametrize('name', ['pad', 'rate_slider', 'three_sliders'])
+RUN = '''
+import { ask, LOSSES, makeNetwork, readDigits, training, trainStep } from './widgets/nn.js'
+import { session } from './widgets/train.js'
+const base64 = a => Buffer.from(a.buffer).toString('base64')
+const all = layers => layers.flatMap(({ weight, bias }) => [base64(weight), base64(bias)])
+function end(steps) { // the last thing that a generator gives
+  for (let last;;) {
+    const { value, done } = steps.next()
+    if (value) last = value
+    if (done) return last
+  }
+}
+'''
+
+def tensors(texts, *shapes): # float64, as torch has them: weights [out, in]
+    arrays = [np.frombuffer(base64.b64decode(text)).reshape(shape) for text, shape in zip(texts, shapes)]
+    return [torch.tensor(a.T if a.ndim == 2 else a).requires_grad_() for a in arrays]
+
+@pytest.mark.parametrize('start', [0.01, 1, 'he'])
+@pytest.mark.parametrize('sizes, activation', [((784, 10), 'relu'), ((784, 12, 10), 'relu'),
+                                               ((784, 12, 10), 'sigmoid')])
+def test_gradients_as_torch(sizes, activation, start, tmp_path):
+    x, y = read_digits('digits')[:2]
+    x, y = x[:20], y[:20]
+    told = node(f'''{RUN} const images = {x.flatten().tolist()}, labels = {y.tolist()}
+        const rows = labels.map((_, i) => i), told = {{}}
+        for (const loss of Object.keys(LOSSES)) {{
+          const network = makeNetwork({{ sizes: {list(sizes)}, activation: '{activation}', start: {start!r}, seed: 3 }})
+          const before = all(network.layers)
+          const done = end(trainStep(network, {{ images, labels }}, rows, {{ loss, lr: 0.5 }}))
+          const probs = Array.from(ask(network, images.slice(0, 784)))
+          told[loss] = {{ before, after: all(network.layers), sums: all(network.sums), done, probs }}
+        }}
+        console.log(JSON.stringify(told))''', tmp_path)
+    shapes = [shape for pair in zip(sizes, sizes[1:]) for shape in (pair, pair[1:])]
+    losses = {'sigmoid + MSE': sigmoid_mse, 'softmax + MSE': softmax_mse, 'cross-entropy': digit_cross_entropy,
+              'where-loss': lambda z, y: mnist_loss(z, torch.nn.functional.one_hot(y, 10))}
+    assert told.keys() == losses.keys()
+    def logits(params):
+        hidden, *rest = params[2:], *params[:2]
+        z = torch.nn.functional.linear(x.flatten(1).double()/255, *rest)
+        if not hidden: return z
+        return torch.nn.functional.linear(getattr(z, activation)(), *hidden)
+    for name, seen in told.items():
+        params = tensors(seen['before'], *shapes)
+        size = (2/784)**0.5 if start == 'he' else start
+        assert abs(params[0].std()/size - 1) < 0.05 and not params[1].any()
+        z = logits(params)
+        loss = losses[name](z, y)
+        loss.backward()
+        assert seen['done'] == pytest.approx(
+            dict(loss=loss.item(), accuracy=(z.argmax(1) == y).double().mean().item()), rel=1e-9)
+        after = tensors(seen['after'], *shapes)
+        for p, g, new in zip(params, tensors(seen['sums'], *shapes), after):
+            torch.testing.assert_close(p.grad, g.detach(), rtol=1e-5, atol=1e-12)
+            torch.testing.assert_close(p.detach() - 0.5*p.grad, new.detach(), rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(seen['probs'], logits(after).softmax(1)[0].tolist(), rtol=1e-6, atol=1e-12)
+
+def test_training_on_the_page(tmp_path): # and the same once more after a reset
+    (tmp_path/'digits.json').write_text(json.dumps(pack_digits(read_digits('digits'), 1000, 300)))
+    told = node(f'''{RUN} import {{ readFileSync }} from 'node:fs'
+        const data = await readDigits(JSON.parse(readFileSync('digits.json'))), told = []
+        const [{{ images, labels }}] = data, first = [Array.from(images.subarray(0, 784)), Array.from(labels)]
+        const repaired = {{ start: 'he', loss: 'cross-entropy', lr: 0.1 }}
+        for (const how of [repaired, repaired, {{ start: 1, loss: 'where-loss', lr: 50 }}]) {{
+          const network = makeNetwork({{ sizes: [784, 32, 10], seed: 1, ...how }}), figures = {{}}, kinds = new Set()
+          for (const what of session(network, data, {{ bs: 100, seed: 1, ...how }}, f => Object.assign(figures, f)))
+            kinds.add(String(what))
+          told.push([figures, [...kinds].sort()])
+        }}
+        console.log(JSON.stringify([first, ...told]))''', tmp_path)
+    (pixels, labels), (good, kinds), again, (stalled, _) = told
+    x, y = read_digits('digits')[:2]
+    assert labels == y[:1000].tolist() and kinds == ['measured', 'step', 'undefined']
+    assert (torch.tensor(pixels) - x[0].flatten()).abs().max() <= 9
+    assert again == [good, kinds] and good['passes'] == 20
+    assert good['valid']['accuracy'] > 0.85 and stalled['valid']['accuracy'] < 0.6
+
+@pytest.mark.parametrize('name', sorted(p.stem for p in WIDGETS.glob('*.js') if p.stem not in ('look', 'nn')))
 def test_source_is_one_module(name, tmp_path): # anywidget loads it from a place without neighbors
     source = widget_source(name)
     assert not re.search('^import ', source, re.M) and source.count('export default') == 1
