@@ -13,10 +13,10 @@ from torch.nn import functional as F
 from .learner import Batches
 from .tensors import make_generator, scale_pixels
 
-# %% ../nbs/06_convolutions.ipynb #93036e62
+# %% ../nbs/06_convolutions.ipynb #2c9ec4ec
 class PixelInput(nn.Module):
     "The first layer of a network for images: adds the axis of the channels"
-    def __init__(self, channels:int=1): # 3 repeats the gray for a network made for color
+    def __init__(self, channels:int=1): # 3 repeats the gray, as if in color
         super().__init__()
         self.channels = channels
 
@@ -25,44 +25,47 @@ class PixelInput(nn.Module):
         x = scale_pixels(x) if x.dtype == torch.uint8 else x
         return x.unsqueeze(1).expand(-1, self.channels, -1, -1)
 
-# %% ../nbs/06_convolutions.ipynb #3ca375cc
+# %% ../nbs/06_convolutions.ipynb #f69173a1
 def small_convnet(generator:torch.Generator, # gives the weights, on the CPU
-                  widths:tuple=(16, 32, 64), # channels of each convolution, 1 to 4 of them
-                  dropout:float=0., # share of inputs that the last layer misses in training
-                 )->nn.Sequential: # images [N,28,28], uint8 or float, to logits [N,10]
-    "Convolutions of 3x3, each with pooling that halves the image, then a linear layer"
+                  widths:tuple=(16, 32, 64), # channels of 1 to 4 convolutions
+                  dropout:float=0., # share of the last inputs to drop
+                 )->nn.Sequential: # [N,28,28], uint8 or float, to [N,10]
+    "Convolutions of 3x3, each with pooling, then a linear layer"
     layers, side = [PixelInput()], 28//2**len(widths)
     for n_in, n_out in zip((1, *widths), widths):
         layers += [nn.Conv2d(n_in, n_out, 3, padding=1, bias=False),
                    nn.MaxPool2d(2), nn.BatchNorm2d(n_out), nn.ReLU()]
-    layers += [nn.Flatten(), nn.Dropout(dropout), nn.Linear(widths[-1]*side*side, 10)]
-    model = nn.Sequential(*layers)
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Dropout(dropout),
+                          nn.Linear(widths[-1]*side*side, 10))
     for p in model.parameters():
         if p.ndim > 1: nn.init.kaiming_normal_(p, generator=generator)
     nn.init.zeros_(model[-1].bias)
     return model.to(memory_format=torch.channels_last)
 
-# %% ../nbs/06_convolutions.ipynb #073c8296
+# %% ../nbs/06_convolutions.ipynb #bf3d5bf2
 class ShiftedBatches(Batches):
-    "Batches of images [N,H,W]; all of a batch move together, by up to a pixel along each axis"
-    def __init__(self, x, y, bs=256, generator=None): # as in `Batches`; None: the order stays
+    "Batches of images [N,H,W]; each batch moves by up to a pixel each way"
+    def __init__(self, x, y, bs=256, generator=None): # as in `Batches`
         super().__init__(x, y, bs, generator)
         self.moves = generator or make_generator(0)
 
     def __iter__(self):
         for xb, yb in super().__iter__():
-            draw = torch.randint(3, (2,), generator=self.moves, device=self.moves.device)
+            draw = torch.randint(3, (2,), generator=self.moves,
+                                 device=self.moves.device)
             down, right = draw.tolist()
             height, width = xb.shape[1:]
             padded = F.pad(xb, (1, 1, 1, 1))
             yield padded[:, down:down + height, right:right + width], yb
 
-# %% ../nbs/06_convolutions.ipynb #158641e4
+# %% ../nbs/06_convolutions.ipynb #6d411bab
 class ResidualBlock(nn.Module):
     "Two convolutions of 3x3 and a shortcut around them"
     def __init__(self, channels:int): # as many come in as go out
         super().__init__()
-        def conv(): return nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+        def conv():
+            return nn.Conv2d(channels, channels, 3, padding=1, bias=False)
+
         self.layers = nn.Sequential(conv(), nn.BatchNorm2d(channels), nn.ReLU(),
                                     conv(), nn.BatchNorm2d(channels))
 

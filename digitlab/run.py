@@ -5,7 +5,7 @@
 # %% auto #0
 __all__ = ['parse_value', 'full_sizes', 'kernel_env', 'Job', 'make_job', 'read_cells', 'read_results', 'run_job',
            'find_notebooks', 'set_values', 'wrap', 'summary', 'run_jobs', 'write_report', 'main', 'run_command',
-           'data_command', 'predict_command']
+           'data_command', 'predict_command', 'train_command', 'join_command']
 
 # %% ../nbs/appendix/run.ipynb #9e67d95a
 import ast, json, os, platform, re, shutil, signal, subprocess, sys, tempfile, textwrap, time
@@ -195,7 +195,8 @@ def _one_line_errors():
     "Say what the library raises in one line"
     try: yield
     except ImportError as e: raise _CommandError(f"{e}; pip install 'digitlab[dev]' brings it")
-    except (OSError, ValueError, RuntimeError) as e: raise _CommandError(' '.join(str(e).split()))
+    except (ArithmeticError, OSError, ValueError, RuntimeError) as e:
+        raise _CommandError(' '.join(str(e).split()))
 
 @click.group(context_settings=dict(help_option_names=['-h', '--help'], show_default=True))
 @click.version_option(__version__, prog_name='digitlab', message='%(prog)s %(version)s')
@@ -264,3 +265,54 @@ def predict_command(images, model):
         answer = '' if pred.digit is None else f'{pred.digit} ({pred.probability:.4f}) '
         click.echo(wrap(f'{pred.file}: {answer}{pred.note}'))
     sys.exit(int(any(pred.digit is None for pred in preds)))
+
+# %% ../nbs/appendix/run.ipynb #b7e41d03
+@main.command('train')
+@click.argument('network', type=click.Choice(['linear', 'mlp', 'convnet', 'resnet18']))
+@click.option('--source', default='auto', help='auto, mnist, digits, or a folder.')
+@click.option('--epochs', type=click.IntRange(1), help='Passes.  [default: 4, 6, 3, 4]')
+@click.option('--lr', type=click.FloatRange(0, min_open=True), default=.01, help='Highest rate.')
+@click.option('--batch-size', 'bs', type=click.IntRange(2), default=128, help='Of all processes.')
+@click.option('--seed', default=42, help='Where every random draw starts.')
+@click.option('--device', default='auto', help='auto, cpu, cuda or mps.')
+@click.option('--out', 'path', type=Path, help='[default: NETWORK.safetensors]')
+@click.option('--force', is_flag=True, help='Replace the file.')
+def train_command(network, path, force, **options):
+    """Train NETWORK on all training digits, measure it on the test set, and save it.
+
+    \b
+    Under torchrun several processes share each batch, on one machine or on more:
+      torchrun --nproc-per-node 2 -m digitlab train resnet18
+    On two, say so on both; NODE is 0 on the one that is called HOST, and 1 on the
+    other. The file is written on HOST. --batch-size stays that of all processes.
+      torchrun --nnodes 2 --node-rank NODE --master-addr HOST \\
+        --nproc-per-node 2 -m digitlab train resnet18"""
+    path = path or Path(f'{network}.safetensors')
+    with _one_line_errors():
+        if path.exists() and not force: raise ValueError(f'{path} exists; --force replaces it')
+        from digitlab.scale import train_file
+        train_file(network, path, **options)
+
+# %% ../nbs/appendix/run.ipynb #b7e41d05
+@main.command('join')
+@click.argument('folders', nargs=-1, required=True, metavar='FOLDER...', type=Path)
+@click.option('--out', type=Path, default=Path('runs/joined'), help='Where the report goes.')
+def join_command(folders, out):
+    """Make one report of several runs, such as those of notebooks on machines of their own.
+
+    Exit status: 0 all passed, 1 a notebook failed, 2 refused."""
+    with _one_line_errors():
+        out.mkdir(parents=True, exist_ok=True)
+        jobs = []
+        for folder in folders:
+            run = json.loads((folder/'results.json').read_text())
+            for kept in run['notebooks']:
+                path = folder/f'{kept["name"]}.ipynb'
+                if path.is_file(): shutil.copy(path, out)
+                jobs.append(Job(path, values=kept['parameters'], status=kept['status'],
+                                seconds=kept['seconds'], cells=read_cells(path)))
+        n_ok = sum(job.status == 'ok' for job in jobs)
+        headline = f'{n_ok} of {len(jobs)} notebooks passed'
+        write_report(run | dict(headline=headline), jobs, out)
+    click.echo(f'{headline}\nreport: {out/"report.html"}')
+    sys.exit(int(n_ok < len(jobs)))
