@@ -93,6 +93,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'digitlab.mlp.digit_cross_entropy': ('multiclass_mlp.html#digit_cross_entropy', 'digitlab/mlp.py'),
                               'digitlab.mlp.linear_model': ('multiclass_mlp.html#linear_model', 'digitlab/mlp.py'),
                               'digitlab.mlp.mlp': ('multiclass_mlp.html#mlp', 'digitlab/mlp.py'),
+                              'digitlab.mlp.pack_digits': ('multiclass_mlp.html#pack_digits', 'digitlab/mlp.py'),
                               'digitlab.mlp.sigmoid_mse': ('multiclass_mlp.html#sigmoid_mse', 'digitlab/mlp.py'),
                               'digitlab.mlp.softmax_mse': ('multiclass_mlp.html#softmax_mse', 'digitlab/mlp.py')},
             'digitlab.predict': { 'digitlab.predict.Prediction': ('your_own_digits.html#prediction', 'digitlab/predict.py'),

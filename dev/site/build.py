@@ -2,11 +2,14 @@
 
 The saved outputs are shown. A widget's output becomes the widget itself, with its still picture
 inside for a browser without JavaScript."""
-import base64, html, json, re, shutil, sys, tempfile
+import base64, html, json, os, re, shutil, sys, tempfile
 from pathlib import Path
 
 import nbformat, numpy as np
 from safetensors.numpy import load_file
+
+from digitlab.data import read_digits
+from digitlab.mlp import pack_digits
 
 HERE = Path(__file__).parent
 ROOT, SITE = HERE.parents[1], HERE/'_site'
@@ -117,6 +120,8 @@ def main():
         shutil.copytree(WIDGETS, static/'widgets')
         network = dict(name='small convnet', layers=network_layers(CONVNET))
         (static/'convnet.json').write_text(json.dumps([network]))
+        digits = read_digits('mnist' if os.environ.get('DIGITLAB_MNIST') else 'digits')  # fetches nothing
+        (static/'digits.json').write_text(json.dumps(pack_digits(digits)))
         failed = sphinx(['-q', '-W', '--keep-going', '-b', 'html', '-c', str(HERE),
                          '-d', f'{work}/doctrees', str(source), str(site),
                          '-D', f'html_static_path={HERE/"static"},{static}'])

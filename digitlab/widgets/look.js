@@ -75,8 +75,8 @@ const ticks = ([low, high]) => { // about five round numbers
 }
 
 // Axes for x and y in the given ranges; gives the scales and a layer to draw on, which is cut off at the frame.
-export function makePlot(parent, { x, y, xlabel, ylabel, label }) {
-  const width = 560, height = 320, left = 46, bottom = 40, top = 22
+export function makePlot(parent, { x, y, xlabel, ylabel, label, width = 560, height = 320 }) {
+  const left = 46, bottom = 40, top = 22
   const picture = draw('svg', { viewBox: `0 0 ${width} ${height}`, role: 'img', 'aria-label': label }, parent)
   const within = v => Math.max(-1e4, Math.min(1e4, Number.isNaN(v) ? 0 : v)) // what an SVG can bear
   const X = v => left + (v - x[0]) / (x[1] - x[0]) * (width - left - 8)

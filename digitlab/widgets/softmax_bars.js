@@ -1,23 +1,17 @@
 // Ten scores under your fingers: softmax makes probabilities of them, and three losses judge the result.
 // State: logits, the scores to start from; label, the right class.
 import { make, makeRoot, makeSlider, sign } from './look.js'
+import { LOSSES, softmax } from './nn.js'
+
+const THREE = ['sigmoid + MSE', 'softmax + MSE', 'cross-entropy']
 
 // The probabilities, and for each loss its value and how hard it pulls the right score up (minus its slope).
 export function judge(logits, label) {
-  const top = Math.max(...logits), powers = logits.map(v => Math.exp(v - top)), n = logits.length
-  const sum = powers.reduce((a, b) => a + b), probs = powers.map(v => v / sum)
-  const sigmoids = logits.map(v => 1 / (1 + Math.exp(-v)))
-  const errors = values => values.map((v, d) => v - (d === label ? 1 : 0))
-  const mse = values => errors(values).reduce((total, e) => total + e * e / n, 0)
-  const p = probs[label], s = sigmoids[label]
-  const others = errors(probs).reduce((total, e, d) => total + e * probs[d], 0)
-  return {
-    probs,
-    losses: [
-      { name: 'sigmoid + MSE', value: mse(sigmoids), pull: 2 / n * (1 - s) * s * (1 - s) },
-      { name: 'softmax + MSE', value: mse(probs), pull: 2 / n * p * (1 - p + others) },
-      { name: 'cross-entropy', value: Math.log(sum) + top - logits[label], pull: 1 - p }]
-  }
+  const losses = THREE.map(name => {
+    const slopes = [], value = LOSSES[name](logits, label, slopes)
+    return { name, value, pull: -slopes[label] }
+  })
+  return { probs: softmax(logits), losses }
 }
 
 const small = v => v === 0 || v >= 5e-5 ? v.toFixed(4) : sign(v.toExponential(0))
@@ -50,7 +44,7 @@ function render({ model, el }) {
   const table = make('table', '', root), cells = []
   const titles = make('tr', '', make('thead', '', table)), body = make('tbody', '', table)
   for (const text of ['loss', 'value', `pull on the ${label}`]) make('th', '', titles, text)
-  for (const { name } of judge(logits, label).losses) {
+  for (const name of THREE) {
     const line = make('tr', '', body)
     make('td', '', line, name)
     cells.push([make('td', '', line), make('td', '', line)])
