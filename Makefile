@@ -45,8 +45,8 @@ test: $(STAMP) ## test every notebook, and what a notebook can't hold
 	@TQDM_DISABLE=1 OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$(THREADS) \
 	  nbdev_test --n-workers 2 --timing --skip-file-re '^[_.]|-Copy[0-9]*\.ipynb$$'
 	@OMP_WAIT_POLICY=PASSIVE pytest $(ARGS)
-lab: $(STAMP) ## open the notebooks in JupyterLab
-	@cd nbs && jupyter lab $(ARGS)
+lab: $(STAMP) ## open lesson 1 in JupyterLab
+	@cd nbs && jupyter lab $(or $(ARGS),01_tensors.ipynb)
 refresh: $(STAMP) ## run the notebooks at the published sizes on MNIST and keep their outputs in nbs/
 	@python dev/refresh.py $(ARGS)
 	@jupyter nbconvert --log-level ERROR --execute --inplace nbs/index.ipynb

@@ -2,68 +2,39 @@
 
 What is compared takes turns, after a first round that isn't counted, and a ratio is one of medians.
 So a machine that slows down for a while does no harm, and ratios from different machines can be
-compared. Seconds can't."""
-import argparse, gzip, statistics, sys, tempfile, time
-from pathlib import Path
+compared. Seconds can't. `card` needs a CUDA device, and measures what lesson 9 quotes."""
+import argparse, statistics, sys, time
 
-import numpy as np, torch
-import torch.nn.functional as F
-from PIL import Image
+import torch
 from torch import nn
+from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
-from digitlab.data import idx_bytes, read_digits
+from digitlab.compare import evaluate, make_network
+from digitlab.data import find_digits, read_digits
 from digitlab.learner import Batches, DigitLearner
+from digitlab.scale import CapturedStep, fused_adamw, train_together
 from digitlab.tensors import make_generator, scale_pixels
 
 BS = 256
-STEMS = {'train': 'train', 'test': 't10k'}
 
 
-def compare(title, steps, repeats): # steps: name -> function
-    "Print how many times as fast as the first each step is"
+def measure(title, steps, repeats): # steps: name -> function
+    "Print how many times as long as the first each step takes; the medians in seconds"
     times = {name: [] for name in steps}
     for repeat in range(repeats + 1):
         for name, step in steps.items():
             start = time.perf_counter()
             step()
+            if torch.cuda.is_available(): torch.cuda.synchronize()
             if repeat: times[name].append(time.perf_counter() - start)
-    base = times[next(iter(times))]
+    medians = {name: statistics.median(taken) for name, taken in times.items()}
+    base = next(iter(medians.values()))
     print(f'\n{title}')
-    for name, taken in times.items():
-        each = [b/t for b, t in zip(base, taken)]
-        ratio, seconds = statistics.median(base)/statistics.median(taken), statistics.median(taken)
-        print(f'  {name:34} {ratio:7.2f} x  ({min(each):.2f} to {max(each):.2f})  {seconds:8.4f} s')
-
-
-def write_copies(digits, folder):
-    "The digits as plain IDX, as gzipped IDX and as a tree of PNGs; the three folders"
-    plain, zipped, tree = (Path(folder, name) for name in ('plain', 'zipped', 'tree'))
-    plain.mkdir(), zipped.mkdir()
-    for part, stem in STEMS.items():
-        x, y = getattr(digits, f'{part}_x'), getattr(digits, f'{part}_y')
-        for name, array in (('images-idx3', x), ('labels-idx1', y.byte())):
-            raw = bytes(idx_bytes(array.numpy()))
-            (plain/f'{stem}-{name}-ubyte').write_bytes(raw)
-            (zipped/f'{stem}-{name}-ubyte.gz').write_bytes(gzip.compress(raw, 6))
-        for i, (image, label) in enumerate(zip(x.numpy(), y.tolist())):
-            home = tree/f'{part}ing'/str(label)
-            home.mkdir(parents=True, exist_ok=True)
-            Image.fromarray(image).save(home/f'{i}.png')
-    return plain, zipped, tree
-
-
-def reading(digits, repeats):
-    "Reading the digits, against a loop that opens each PNG"
-    with tempfile.TemporaryDirectory() as folder:
-        plain, zipped, tree = write_copies(digits, folder)
-        def loop():
-            return torch.stack([torch.tensor(np.array(Image.open(p)))
-                                for p in tree.glob('*/*/*.png')])
-        compare(f'reading {len(digits.train_y) + len(digits.test_y):,} images', {
-            'a loop over the PNGs': loop, 'PNG tree': lambda: read_digits(str(tree)),
-            'IDX': lambda: read_digits(str(plain)),
-            'IDX, gzipped': lambda: read_digits(str(zipped))}, repeats)
+    for name, seconds in medians.items():
+        low, high = min(times[name]), max(times[name])
+        print(f'  {name:38} {seconds/base:8.2f} x  {seconds:8.3f} s ({low:.3f} to {high:.3f})')
+    return medians
 
 
 def network(): return nn.Sequential(nn.Linear(784, 64), nn.ReLU(), nn.Linear(64, 10))
@@ -76,52 +47,96 @@ def products(x):
         h, s = hidden[:len(xb)], scores[:len(xb)]
         xb @ w, h @ v, h.T @ s, s @ v.T, xb.T @ h
 
+def plain_loop(batches, model, lr=.1):
+    "An epoch as the write-ups train it"
+    for xb, yb in batches:
+        F.cross_entropy(model(xb), yb).backward()
+        for p in model.parameters():
+            p.data -= lr*p.grad
+            p.grad = None
+
 def epoch(digits, repeats):
-    "An epoch of 784-64-10, against its matrix products alone"
+    "An epoch of 784-64-10: its matrix products alone, ours, and what others do"
+    from fastai.data.core import DataLoaders
+    from fastai.data.load import DataLoader as FastaiLoader
+    from fastai.learner import Learner
+    from fastai.optimizer import SGD
+    from sklearn.neural_network import MLPClassifier
     x, y = scale_pixels(digits.train_x).flatten(1), digits.train_y
-    learner = DigitLearner(network(), Batches(x, y, BS, make_generator(0)), None, F.cross_entropy,
-                           0.1)
-    compare(f'an epoch of 784-64-10 on {len(x):,} images', {
-        'the matrix products alone': lambda: products(x),
-        'DigitLearner': lambda: learner.fit(1)}, repeats)
+    batches = Batches(x, y, BS, make_generator(0))
+    ours = DigitLearner(network(), batches, None, F.cross_entropy, .1)
+    torchs = DataLoader(TensorDataset(x, y), BS, shuffle=True)
+    fastais = FastaiLoader(list(zip(x, y)), bs=BS, shuffle=True)
+    both = DataLoaders(fastais, Batches(x[:BS], y[:BS]))
+    learner = Learner(both, network(), F.cross_entropy, opt_func=SGD)
+    def fastai_epoch():
+        with learner.no_bar(), learner.no_logging(): learner.fit(1, .1)
+    sklearns = MLPClassifier(64, solver='sgd', momentum=0, batch_size=BS, max_iter=1)
+    pixels, labels, model = x.numpy(), y.numpy(), network()
+    found = measure(f'an epoch of 784-64-10 on {len(x):,} images', {
+        'the matrix products alone': lambda: products(x), 'DigitLearner': lambda: ours.fit(1),
+        "scikit-learn's MLPClassifier": lambda: sklearns.partial_fit(pixels, labels, range(10)),
+        "a loop over torch's DataLoader": lambda: plain_loop(torchs, model),
+        "the write-ups' loop, fastai's DataLoader": lambda: plain_loop(fastais, model),
+        "fastai's Learner": fastai_epoch}, repeats)
+    print(f'  wanted: 1.8, got {found["DigitLearner"]/found["the matrix products alone"]:.2f}')
 
 
-def batches(digits, repeats):
-    "Going through shuffled mini-batches, against PyTorch's DataLoader"
-    x, y = scale_pixels(digits.train_x).flatten(1), digits.train_y
-    theirs = DataLoader(TensorDataset(x, y), BS, shuffle=True)
-    ours = Batches(x, y, BS, make_generator(0))
-    compare(f'{len(x):,} images in batches of {BS}', {
-        "PyTorch's DataLoader": lambda: list(theirs), 'Batches': lambda: list(ours)}, repeats)
+def trained(digits, name, device='cpu', **options):
+    "Train a network from the start on `device`; the accuracy on the test set"
+    model = make_network(name, make_generator(0)).to(device, memory_format=torch.channels_last)
+    train_together(model, digits.train_x.to(device), digits.train_y.to(device), **options)
+    return evaluate(model, digits.test_x.to(device), digits.test_y.to(device)).accuracy
+
+def convnet(digits, repeats):
+    "The small convnet, from the start to 0.99"
+    scores = []
+    measure('the small convnet, an epoch, and the test set', {
+        'in batches of 64': lambda: scores.append(trained(digits, 'convnet', epochs=1, bs=64))},
+            repeats)
+    print(f'  wanted: 0.99 in 5 s, got {statistics.median(scores):.4f}')
 
 
-def resnet(digits, repeats):
-    "resnet18 on 1,024 images, as it comes, and as lesson 7 trims it"
-    from torchvision.models import resnet18
-    from digitlab.compare import InBfloat16, PixelInput, train_model, trim_padding
-    x, y = digits.train_x[:1024], digits.train_y[:1024]
-    def make(): return nn.Sequential(PixelInput(3), resnet18(num_classes=10))
-    trimmed = trim_padding(make(), x[:2]).to(memory_format=torch.channels_last)
-    models = {'stock': make(), 'trimmed': trimmed, 'trimmed, bfloat16': InBfloat16(trimmed)}
-    compare('resnet18, a pass over 1,024 images', {
-        name: lambda m=model: train_model(m, x, y, 1e-3, 1,
-                                          0) for name, model in models.items()}, repeats)
+def card(digits, repeats):
+    "What a captured step gives, on a card"
+    from fastai.vision.all import ImageDataLoaders, resnet18, vision_learner
+    x, y = (t.cuda() for t in (scale_pixels(digits.train_x).flatten(1), digits.train_y))
+    def learner(**step): return DigitLearner(network().cuda(), Batches(x, y, BS, make_generator(0)),
+                                             None, F.cross_entropy, .01, fused_adamw, **step)
+    plain, captured = learner(), learner(step=CapturedStep())
+    measure('an epoch of 784-64-10 on the card', {
+        'step by step': lambda: plain.fit(1), 'captured': lambda: captured.fit(1)}, repeats)
+    files = ImageDataLoaders.from_folder(find_digits(digits.kind), valid='testing', bs=64)
+    published = vision_learner(files, resnet18, pretrained=False)
+    def published_epoch():
+        with published.no_bar(), published.no_logging(): published.fit_one_cycle(1, .01)
+    scores, runs = {}, {'resnet18, published, 1 epoch': published_epoch}
+    for name, bs, epochs in (('convnet', 256, 2), ('convnet', 512, 6), ('resnet18', 128, 4),
+                             ('resnet18', 512, 4)):
+        def run(name=name, bs=bs, epochs=epochs, title=f'{name}, batch {bs}, {epochs} epochs'):
+            scores.setdefault(title, []).append(trained(digits, name, 'cuda', bs=bs, epochs=epochs))
+        runs[f'{name}, batch {bs}, {epochs} epochs'] = run
+    seconds = measure('captured, and the published pipeline', runs, repeats)
+    for title, values in scores.items(): print(f'  {title}: {statistics.median(values):.4f}')
+    first, last = list(seconds.values())[0], list(seconds.values())[-1]
+    print(f'  resnet18, images a second: {4*first/last:.1f} times the published; wanted: 20')
 
 
-PARTS = {f.__name__: f for f in (reading, epoch, batches, resnet)}
+PARTS = {f.__name__: f for f in (epoch, convnet, card)}
 
 
 def main():
     parser = argparse.ArgumentParser(prog='make bench', description=__doc__.split('\n')[0])
-    parser.add_argument('part', nargs='*', help=f'of {", ".join(PARTS)}; all if left out')
+    parser.add_argument('part', nargs='*', default=['epoch', 'convnet'], help=', '.join(PARTS))
     parser.add_argument('--source', default='auto', help='auto, mnist, digits or a folder')
     parser.add_argument('--repeats', type=int, default=5)
     args = parser.parse_args()
     if wrong := set(args.part) - set(PARTS):
         sys.exit(f'no part {", ".join(sorted(wrong))}; there are {", ".join(PARTS)}')
     digits = read_digits(args.source)
-    print(f'{digits.kind}, torch {torch.__version__}, {torch.get_num_threads()} threads')
-    for part in args.part or PARTS: PARTS[part](digits, args.repeats)
+    where = torch.cuda.get_device_name() if torch.cuda.is_available() else 'no card'
+    print(f'{digits.kind}, torch {torch.__version__}, {torch.get_num_threads()} threads, {where}')
+    for part in args.part: PARTS[part](digits, args.repeats)
 
 
 if __name__ == '__main__': main()

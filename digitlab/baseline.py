@@ -44,12 +44,12 @@ def _as_float(images):
     "Raw pixels scaled to 0..1, floats as they are"
     return scale_pixels(images) if images.dtype == torch.uint8 else images
 
-# %% ../nbs/02_pixel_baseline.ipynb #1a0b378b
+# %% ../nbs/02_pixel_baseline.ipynb #8acdb7a3
 class PixelBaseline:
     "Predicts the class whose mean image is nearest (nearest centroid)"
     def __init__(self, distance:str='mse'): # 'mse' or 'mae'
         if distance not in ('mse', 'mae'):
-            raise ValueError(f"distance must be 'mse' or 'mae', got {distance!r}")
+            raise ValueError(f"distance must be mse or mae, got {distance!r}")
         self.distance = distance
         self.p = 1 if distance == 'mae' else 2  # the power
 

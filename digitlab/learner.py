@@ -143,7 +143,7 @@ def validate(self:DigitLearner)->dict: # means over all images of `valid`
     loss, *metrics = [float(total)/n_items for total in totals]
     return dict(valid_loss=_finite(loss, 'the validation'), **dict(zip(self.names, metrics)))
 
-# %% ../nbs/04_mnist_loss.ipynb #7de7bb62
+# %% ../nbs/04_mnist_loss.ipynb #6d1ad9e3
 @patch
 def fit(self:DigitLearner, epochs:int, # passes over the training images
         schedule=None, # schedule(opt, total_steps=n) makes one of PyTorch's
@@ -152,7 +152,8 @@ def fit(self:DigitLearner, epochs:int, # passes over the training images
     n_steps = epochs*len(self.train)
     scheduler = schedule(self.opt, total_steps=n_steps) if schedule else None
     with progress_bar(n_steps, 'training') as bar:
-        for epoch in range(len(self.history) + 1, len(self.history) + 1 + epochs):
+        before = len(self.history)
+        for epoch in range(before + 1, before + 1 + epochs):
             total = n_items = 0
             self.model.train()
             for xb, yb in self.train:

@@ -10,6 +10,7 @@ import nbformat, pytest
 
 if not any('test_browser' in word for word in sys.argv):
     pytest.skip('runs when asked for', allow_module_level=True)
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 expect.set_options(timeout=60_000)
 
@@ -189,4 +190,6 @@ def test_site(chromium, width, scheme):
         assert page.evaluate('() => document.documentElement.scrollWidth <= innerWidth'), name
         if width == 1280: assert page.evaluate(CUT) == [], f'{name}: lines are cut off'
         move_all(page, f'site-{name.replace("/", "-")}-{width}-{scheme}')
+        found = Axe().run(page, options={'preload': False}).response['violations']
+        assert [v for v in found if v['impact'] in ('serious', 'critical')] == [], name
         assert wrong == [], name

@@ -4,9 +4,9 @@ from hypothesis import given, settings, strategies as st
 from torch import nn
 
 from digitlab import compare
-from digitlab.compare import (ShiftedBatches, conv_sides, draw_comparison, evaluate, results_table,
-                              small_convnet,
-                              train_model, wilson_interval)
+from digitlab.compare import (conv_sides, draw_comparison, evaluate, results_table, train_model,
+                              wilson_interval)
+from digitlab.convnet import ShiftedBatches, small_convnet
 from digitlab.data import read_digits
 from digitlab.tensors import make_generator
 

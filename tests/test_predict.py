@@ -1,18 +1,18 @@
 "Pictures that people give, model files that were spoiled, and what is said where there is no answer"
-import io, json, os, struct, subprocess, sys
+import io, json, os, struct, sys
 
 import numpy as np, pytest, torch
 from PIL import Image, ImageDraw, ImageFilter, ImageOps
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from digitlab.compare import evaluate, small_convnet
+from digitlab.compare import evaluate, make_network
 from digitlab.data import read_digits
-from digitlab.predict import (default_model_path, load_model, normalize_picture, predict_files,
-                              read_image, save_model)
+from digitlab.predict import (default_model_path, is_digit, load_model, normalize_picture, predict_files, read_image,
+                              save_model)
 from digitlab.tensors import make_generator
 
-N = 40  # digits of each kind of picture
+N = 25  # digits of each kind of picture; one of them may go wrong
 
 
 @pytest.fixture(scope='module')
@@ -21,7 +21,7 @@ def digits(): return read_digits('mnist' if os.environ.get('DIGITLAB_MNIST') els
 @pytest.fixture(scope='module')
 def model(): return load_model()[0]
 
-def draw_seven(size=(28, 28), width=2, at=(0, 0), scale=None):
+def draw_seven(size=(100, 100), width=9, at=(0, 0), scale=None):
     "A 7, light on dark, drawn with lines; `scale` is the side of the square that it stands in"
     w, h = scale or size
     im = Image.new('L', size, 0)
@@ -49,9 +49,6 @@ def frame(ink, width, inside=0):
         gray[a:b, inside:n - inside] = gray[inside:n - inside, a:b] = 0
     return gray
 
-def double_frame(ink):
-    return np.minimum(frame(ink, 2), frame(ink, 2, 5))
-
 def table(ink, angle=0, shade=50):
     "A sheet of paper on a dark table, turned by `angle` degrees"
     sheet, mask = Image.fromarray((230*(1 - ink)).astype(np.uint8)), Image.new('L', (200, 200), 255)
@@ -60,115 +57,106 @@ def table(ink, angle=0, shade=50):
     scene.paste(sheet, ((320 - sheet.width)//2, (320 - sheet.height)//2), mask)
     return np.asarray(scene)/255 + rng().normal(0, .01, (320, 320))
 
-def margin(ink): return np.pad(frame(ink, 2), 20, constant_values=1)
-
-def square(ink): return np.pad(ink, 60, constant_values=1)  # white on a black square, on a white page
-
-def lines(ink, sides, at=6):
+def lines(ink, sides, at=6, width=2, shade=.2):
     gray = 1 - ink
-    for side in sides: np.rot90(gray, side)[at:at + 2] = .2
+    for side in sides: np.rot90(gray, side)[at:at + width] = shade
     return gray
 
-def table_edge(ink, side):
-    gray = 1 - ink
-    np.rot90(gray, side)[:25] = .3
-    return gray
-
-def uneven(picture):
+def uneven(picture, right=.25, down=.05, bend=0., grain=.01):
     "The same in light that falls from one side, with grain"
     y, x = np.mgrid[-1:1:picture.shape[0]*1j, -1:1:picture.shape[1]*1j]
-    return (picture*(.7 - .25*x - .05*y) + rng().normal(0, .01, picture.shape)).clip(0, 1)
+    light = .7 - right*x - down*y + bend*(x*x + y*y)
+    return (picture*light + rng().normal(0, grain, picture.shape)).clip(0, 1)
 
 SCENES = {'plain': lambda ink: 1 - ink, 'light on dark': lambda ink: ink,
           **{f'frame {n}': lambda ink, n=n: frame(ink, n) for n in (1, 2, 3)},
-          'double frame': double_frame, 'table': table, 'light table': lambda ink: table(ink, 0, 150),
-          **{f'turned {n}': lambda ink, n=n: table(ink, n) for n in (-12, 5, 12, 20)},
-          'margin': margin, 'square': square,
+          'double frame': lambda ink: np.minimum(frame(ink, 2), frame(ink, 2, 5)),
+          'light table': lambda ink: table(ink, 0, 150),
+          **{f'table {n}': lambda ink, n=n: table(ink, n) for n in (-20, -12, 0, 5, 20)},
+          'margin': lambda ink: np.pad(frame(ink, 2), 20, constant_values=1),
+          'square': lambda ink: np.pad(ink, 60, constant_values=1),  # white on a black square, on a white page
           **{f'lines {n}': lambda ink, n=n: lines(ink, n) for n in ((0,), (1, 3), (0, 1, 2), (0, 1, 2, 3))},
           'line at the border': lambda ink: lines(ink, (3,), 0),
-          'table edge': lambda ink: table_edge(ink, 1)}
-UNEVEN = 'plain', 'frame 1', 'frame 3', 'double frame', 'lines (0,)', 'lines (1, 3)', 'lines (0, 1, 2)'
+          'table edge': lambda ink: lines(ink, (1,), 0, 25, .3)}
+CASES = [(name, False) for name in SCENES] + [(name, True) for name in (
+    'plain', 'frame 1', 'frame 3', 'double frame', 'lines (0,)', 'lines (1, 3)', 'lines (0, 1, 2)')]
+
+def judge(model, pictures):
+    "Digits and probabilities; -1 and 0 where a picture is refused"
+    images = torch.zeros(len(pictures), 28, 28, dtype=torch.uint8)
+    for i, picture in enumerate(pictures):
+        try: images[i] = normalize_picture(picture)
+        except ValueError: pass
+    with torch.no_grad(): probs = model(images).softmax(1)*is_digit(images)[:, None]
+    seen = images.flatten(1).amax(1) > 0
+    return torch.where(seen, probs.argmax(1), -1), probs.amax(1)*seen
 
 @pytest.fixture(scope='module')
 def inks(digits, model):
-    "Digits that the model is sure of when nothing is around them"
-    chosen = []
-    for image, label in zip(digits.test_x, digits.test_y):
-        ink = enlarge(image)
-        if sure(model, 1 - ink)[0] == label and sure(model, 1 - ink)[1] > .9: chosen.append((ink, int(label)))
-        if len(chosen) == N: return chosen
+    "Digits that the model is sure of when nothing is around them, and what they are"
+    inks = [enlarge(image) for image in digits.test_x[:3*N]]
+    preds, probs = judge(model, [1 - ink for ink in inks])
+    chosen = ((preds == digits.test_y[:3*N]) & (probs > .9)).nonzero().flatten()[:N]
+    return [inks[i] for i in chosen], digits.test_y[chosen]
 
-def sure(model, gray):
-    with torch.no_grad(): probs = model(normalize_picture(gray)[None]).softmax(1)[0]
-    return probs.argmax().item(), probs.max().item()
+@pytest.mark.parametrize('name, is_uneven', CASES)
+def test_scene(model, inks, name, is_uneven):
+    pictures = [SCENES[name](ink.copy()) for ink in inks[0]]
+    preds, probs = judge(model, [uneven(p) for p in pictures] if is_uneven else pictures)
+    assert (preds == inks[1]).sum() >= N - 1
+    assert not ((preds != inks[1]) & (probs > .9)).any()
 
-def count(model, inks, scene):
-    "How many are right, and how many are wrong and above 0.9"
-    right = wrong = 0
-    for ink, label in inks:
-        try: digit, prob = sure(model, scene(ink.copy()))
-        except ValueError: continue  # refused: neither
-        right += digit == label
-        wrong += digit != label and prob > .9
-    return right, wrong
+def test_stroke_at_the_border_is_no_paper(model, inks):
+    "Cropped to the last pixel of ink"
+    boxes = [(ink > .3).nonzero() for ink in inks[0]]
+    cropped = [1 - ink[y.min():y.max() + 1, x.min():x.max() + 1] for ink, (y, x) in zip(inks[0], boxes)]
+    assert (judge(model, cropped)[0] == inks[1]).sum() >= N - 2
 
-@pytest.mark.parametrize('name', SCENES)
-def test_scene(model, inks, name):
-    right, wrong = count(model, inks, SCENES[name])
-    assert right >= .95*N and wrong <= 1
-
-@pytest.mark.parametrize('name', UNEVEN)
-def test_scene_in_uneven_light(model, inks, name):
-    right, wrong = count(model, inks, lambda ink: uneven(SCENES[name](ink)))
-    assert right >= .95*N and wrong <= 1
-
-@pytest.mark.parametrize('settings', [dict(cmap='gray'), dict(cmap='gray_r')])
 @pytest.mark.parametrize('axes', [True, False])
-def test_saved_by_matplotlib(model, digits, settings, axes):
+def test_saved_by_matplotlib(model, digits, axes):
     from matplotlib.figure import Figure
-    right = 0
-    for image, label in list(zip(digits.test_x, digits.test_y))[:20]:
+    pictures = []
+    for i in range(12):
         fig, file = Figure(figsize=(3, 3)), io.BytesIO()
         ax = fig.subplots()
-        ax.imshow(image, **settings)
+        ax.imshow(digits.test_x[i], cmap=('gray', 'gray_r')[i % 2])
         if not axes: ax.set_axis_off()
         fig.savefig(file)
-        right += sure(model, np.asarray(Image.open(file).convert('L'))/255)[0] == label
-    assert right >= 18
+        pictures.append(np.asarray(Image.open(file).convert('L'))/255)
+    assert (judge(model, pictures)[0] == digits.test_y[:12]).sum() >= 11
 
-@pytest.mark.parametrize('name', ['frame 1', 'frame 3', 'double frame', 'table', 'turned 12', 'margin', 'lines (0,)',
-                                  'lines (0, 1, 2)', 'table edge'])
+@pytest.mark.parametrize('name', sorted(set(SCENES) - {'plain', 'light on dark', 'square'}))
 def test_empty_scene_is_refused(name):
-    with pytest.raises(ValueError): normalize_picture(SCENES[name](np.zeros((200, 200))))
+    picture = SCENES[name](np.zeros((200, 200)))
+    for scene in (picture, uneven(picture)) if 'line' in name else (picture,):
+        with pytest.raises(ValueError): normalize_picture(scene)
 
-def blank(slope=0., bend=0., noise=.01, size=(200, 200), seed=0):
-    y, x = np.mgrid[-1:1:size[0]*1j, -1:1:size[1]*1j]
-    return (.6 + slope*(x + .5*y) + bend*(x*x + y*y) + np.random.default_rng(seed).normal(0, noise, size)).clip(0, 1)
+@pytest.mark.parametrize('light', [(0, 0, 0), (0, 0, 0, 0), (0, 0, 0, .03), (.15, .08), (-.25, -.12), (0, 0, .15),
+                                   (0, 0, -.15), (.1, .05, -.1)])
+def test_blank_paper_is_refused(light):
+    for size in ((200, 200), (90, 300)):
+        with pytest.raises(ValueError, match='nothing stands out'): normalize_picture(uneven(np.ones(size), *light))
 
-@pytest.mark.parametrize('light', [dict(), dict(noise=0), dict(noise=.03), dict(slope=.15), dict(slope=-.25), dict(bend=.15),
-                                   dict(bend=-.15), dict(slope=.1, bend=-.1), dict(size=(90, 300), slope=.2)])
-@pytest.mark.parametrize('seed', [1, 2, 3])
-def test_blank_paper_is_refused(light, seed):
-    with pytest.raises(ValueError, match='nothing stands out'): normalize_picture(blank(seed=seed, **light))
-
-def test_neither_several_nor_one(tmp_path, digits):
-    "Digits side by side are noticed, single ones aren't taken for several"
-    def predict(gray):
-        Image.fromarray((255*gray).astype(np.uint8)).save(tmp_path/'a.png')
-        return predict_files([tmp_path/'a.png'])[0]
-    inks = [enlarge(image, 112) for image in digits.test_x[:60]]
+def test_notes(tmp_path, digits):
+    "Digits side by side are noticed, single ones aren't taken for several, and what is unsure is called so"
+    inks = [enlarge(image, 112) for image in digits.test_x[:40]]
     inks = [ink[:, (ink > .3).any(0)] for ink in inks]
-    single = [predict(1 - np.pad(ink, 20)) for ink in inks]
-    pairs = [predict(1 - np.pad(np.hstack([a, np.zeros((112, 4 + 3*i % 20)), b]), 20))
-             for i, (a, b) in enumerate(zip(inks, inks[1:]))]
-    assert sum('several digits' in p.note for p in single) <= 1
-    assert sum('several digits' in p.note for p in pairs) >= .97*len(pairs)
+    pairs = [np.hstack([a, np.zeros((112, 4 + 3*i % 20)), b]) for i, (a, b) in enumerate(zip(inks, inks[1:]))]
+    for i, ink in enumerate(inks + pairs): Image.fromarray((255*np.pad(ink, 20)).astype(np.uint8)).save(tmp_path/f'{i}.png')
+    preds = predict_files(tmp_path/f'{i}.png' for i in range(79))
+    assert sum('several digits' in p.note for p in preds[:40]) <= 1
+    assert sum('several digits' in p.note for p in preds[40:]) >= 38
+    for p in preds:
+        assert ('unsure' in p.note) == (p.probability < .9)
+        assert ('perhaps no digit' in p.note) == (sum(p.probabilities) < .5)
+        assert p.probability == max(p.probabilities) == p.probabilities[p.digit]
 
-def test_unsure_is_said(tmp_path, digits):
-    for i in range(60): Image.fromarray(255 - digits.test_x[i].numpy()).resize((100, 100)).save(tmp_path/f'{i}.png')
-    for pred in predict_files(tmp_path.iterdir()):
-        assert ('unsure' in pred.note) == (pred.probability < .9)
-        assert pred.probability == max(pred.probabilities) == pred.probabilities[pred.digit]
+def test_no_digit_is_doubted(model, digits):
+    "Circles in a grid, a star, a thicket: not above 0.9, where nearly all digits are"
+    y, x = np.mgrid[-1:1:150j, -1:1:150j]
+    odd = [np.sin(9*x)*np.sin(9*y) > .5, np.cos(8*np.arctan2(y, x)) > np.hypot(x, y), np.sin(20*x*y) > .6]
+    assert (judge(model, [1. - picture for picture in odd])[1] < .9).all()
+    assert (is_digit(digits.test_x[:500]) > .5).float().mean() > .9
 
 
 # pens, sizes, colors
@@ -176,22 +164,12 @@ def test_unsure_is_said(tmp_path, digits):
 @pytest.mark.parametrize('width', [1, 2, 4, 8, 16])
 def test_thin_and_thick_pens(model, width):
     "At the gain of a thick pen: strokes of MNIST are white"
-    paper = .8 - .35*np.asarray(draw_seven((200, 200), width))/255
-    image = normalize_picture(paper + rng().normal(0, .01, paper.shape))
-    assert image[image > 50].median() > 150
-    assert sure(model, paper) [0] == 7
-
-def test_stroke_at_the_border_is_no_paper(model, inks):
-    "Cropped to the last pixel of ink"
-    right = 0
-    for ink, label in inks:
-        rows, cols = (np.flatnonzero((ink > .3).any(axis)) for axis in (1, 0))
-        right += sure(model, 1 - ink[rows[0]:rows[-1] + 1, cols[0]:cols[-1] + 1])[0] == label
-    assert right >= .9*N
+    paper = .8 - .35*np.asarray(draw_seven((200, 200), width))/255 + rng().normal(0, .01, (200, 200))
+    image = normalize_picture(paper)
+    assert image[image > 50].median() > 150 and judge(model, [paper])[0] == 7
 
 @pytest.mark.parametrize('mode', ['1', 'L', 'P', 'RGB', 'RGBA', 'LA', 'CMYK', 'I;16', 'I', 'F'])
-@pytest.mark.parametrize('inverted', [False, True])
-@pytest.mark.parametrize('size, width', [((64, 64), 6), ((300, 200), 20), ((1200, 1600), 100)])
+@pytest.mark.parametrize('inverted, size, width', [(False, (64, 64), 6), (True, (300, 200), 20), (False, (900, 1200), 80)])
 def test_size_mode_polarity(tmp_path, mode, inverted, size, width):
     im = draw_seven(size, width)
     if inverted: im = ImageOps.invert(im)
@@ -199,25 +177,21 @@ def test_size_mode_polarity(tmp_path, mode, inverted, size, width):
     elif mode == 'P': im = im.convert('RGB').quantize(8)
     else: im = im.convert(mode)
     path = tmp_path/('a.tiff' if mode in ('F', 'CMYK', 'I;16', 'I') else 'a.png')
-    im.save(path)
+    assert digit_of(im, path) == 7
     image = read_image(path)
-    assert image.dtype == torch.uint8 and image.shape == (28, 28)
-    assert image[0].float().mean() < 20 and image.max() > 200
-    assert predict_files(path)[0].digit == 7
+    assert image.dtype == torch.uint8 and image.shape == (28, 28) and image[0].float().mean() < 20 and image.max() > 200
 
-@pytest.mark.parametrize('most', [1, 255, 4095, 65535, 10**6])
-def test_deep_values(tmp_path, most):
-    values = np.asarray(draw_seven((100, 100), 9))/255*most
-    assert digit_of(Image.fromarray(values.astype(np.float32)), tmp_path/'a.tiff') == 7
+def test_deep_values(tmp_path):
+    for most in (1, 255, 4095, 65535, 10**6):
+        values = np.asarray(draw_seven(), np.float32)/255*most
+        assert digit_of(Image.fromarray(values), tmp_path/'a.tiff') == 7
 
-@pytest.mark.parametrize('ink', ['black', 'white', 'red'])
-def test_transparent_paper(tmp_path, ink):
-    im = Image.new('RGBA', (100, 100), ink)
-    im.putalpha(draw_seven((100, 100), 9))
-    assert digit_of(im, tmp_path/'a.png') == 7
-
-def test_palette_with_transparency(tmp_path):
-    im = draw_seven((100, 100), 9).point(lambda v: v > 127).convert('P')
+def test_transparent_paper(tmp_path):
+    for ink in ('black', 'white', 'red'):
+        im = Image.new('RGBA', (100, 100), ink)
+        im.putalpha(draw_seven())
+        assert digit_of(im, tmp_path/'a.png') == 7
+    im = draw_seven().point(lambda v: v > 127).convert('P')
     im.putpalette([255, 255, 255, 255, 255, 255])  # white on white, unless transparency counts
     assert digit_of(im, tmp_path/'a.png', transparency=0) == 7
 
@@ -231,26 +205,21 @@ def test_turned_photo(tmp_path):
     assert (a - b).abs().mean() > 20 > 3 > (a - b.rot90(-1)).abs().mean()
 
 def test_animation(tmp_path):
-    frames = [draw_seven((100, 100), 9), Image.new('L', (100, 100))]
-    assert digit_of(frames[0], tmp_path/'a.gif', save_all=True, append_images=frames[1:]) == 7
-    assert digit_of(frames[0].convert('RGB'), tmp_path/'a.webp', save_all=True, lossless=True,
-                    append_images=[frames[1].convert('RGB')]) == 7
+    frames = [draw_seven().convert('RGB'), Image.new('RGB', (100, 100))]
+    for name, settings in (('a.gif', {}), ('a.webp', dict(lossless=True))):
+        assert digit_of(frames[0], tmp_path/name, save_all=True, append_images=frames[1:], **settings) == 7
 
-@pytest.mark.parametrize('at', [(0, 0), (300, 0), (0, 200), (300, 200), (150, 100)])
-def test_anywhere_on_a_page(tmp_path, at):
-    assert digit_of(ImageOps.invert(draw_seven((400, 300), 9, at, (100, 100))), tmp_path/'a.png') == 7
-
-def test_dust(tmp_path):
-    im = ImageOps.invert(draw_seven((800, 800), 60, (150, 150), (500, 500)))
-    for x, y in ((20, 30), (700, 90), (60, 760)): im.paste(0, (x, y, x + 3, y + 3))
+def test_anywhere_on_a_dusty_page(tmp_path):
+    for at in ((0, 0), (300, 0), (0, 200), (300, 200), (150, 100)):
+        im = ImageOps.invert(draw_seven((400, 300), 9, at, (100, 100)))
+        assert digit_of(im, tmp_path/'a.png') == 7
+    for x, y in ((20, 30), (350, 40), (30, 270)): im.paste(0, (x, y, x + 2, y + 2))
     assert digit_of(im.filter(ImageFilter.GaussianBlur(1)), tmp_path/'a.png') == 7
 
 def test_any_array():
     "An image or a ValueError, whatever the size"
-    noise = rng()
-    for size in ((1, 1), (1, 2), (2, 1), (1, 50), (50, 1), (2, 2), (3, 500), (500, 3), (28, 28), (21, 21), (29, 27),
-                 (127, 129), (1, 100_000)):
-        for gray in (np.zeros(size), np.ones(size), noise.random(size), (noise.random(size) > .9).astype(float)):
+    for size in ((1, 1), (1, 2), (2, 1), (1, 50), (2, 2), (3, 500), (500, 3), (28, 28), (21, 21), (127, 129), (1, 100_000)):
+        for gray in (np.zeros(size), np.ones(size), rng().random(size), (rng().random(size) > .9).astype(float)):
             try: image = normalize_picture(gray)
             except ValueError: continue
             assert image.shape == (28, 28) and image.max() > 100
@@ -269,7 +238,6 @@ def test_not_a_picture(tmp_path, name):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=said) as error: read_image(path)
     assert str(path) in str(error.value) and 'PNG or JPEG' in str(error.value) and '\n' not in str(error.value)
-    assert predict_files(path)[0].digit is None
 
 @pytest.mark.parametrize('end', ['png', 'jpg', 'gif', 'bmp', 'tiff', 'webp'])
 def test_damaged_picture(tmp_path, end):
@@ -279,37 +247,41 @@ def test_damaged_picture(tmp_path, end):
     sound = np.frombuffer(path.read_bytes(), np.uint8)
     path.write_bytes(sound[:len(sound)//2].tobytes())
     with pytest.raises(ValueError, match="can't be read"): read_image(path)
-    for _ in range(60):
+    for _ in range(25):
         raw = sound.copy()
         raw[noise.integers(0, min(len(raw), 400), noise.integers(1, 5))] = noise.integers(0, 256)
         path.write_bytes(raw.tobytes())
         try: assert read_image(path).shape == (28, 28)
         except ValueError as e: assert str(path) in str(e)
 
-def test_folder_missing_blank_huge(tmp_path):
-    with pytest.raises(FileNotFoundError, match='a folder'): read_image(tmp_path)
-    with pytest.raises(FileNotFoundError, match='no such file'): read_image(tmp_path/'a.png')
-    Image.new('L', (50, 50), 128).save(tmp_path/'a.png')
-    with pytest.raises(ValueError, match=r'a\.png: nothing stands out'): read_image(tmp_path/'a.png')
-    Image.new('1', (8000, 7000)).save(tmp_path/'b.png')
-    with pytest.raises(ValueError, match='over 50 megapixels'): read_image(tmp_path/'b.png')
-    Image.new('RGB', (5000, 4100)).save(tmp_path/'c.webp')
-    with pytest.raises(ValueError, match='over 20 megapixels'): read_image(tmp_path/'c.webp')
+def test_blank_huge(tmp_path):
+    for im, name, said in ((Image.new('L', (50, 50), 128), 'a.png', r'a\.png: nothing stands out'),
+                           (Image.new('1', (8000, 7000)), 'b.png', 'too many pixels'),
+                           (Image.new('L', (5000, 4100)), 'c.webp', 'too many pixels')):
+        im.save(tmp_path/name)
+        with pytest.raises(ValueError, match=said): read_image(tmp_path/name)
+
+@pytest.fixture
+def memory(python):
+    "Runs code; gives what it prints, and by how many MB Python's memory has grown at most"
+    def run(code, *args):
+        code = ('import sys, resource; from digitlab.predict import *; load_model()\n'
+                'def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024\n'
+                f'before = most()\n{code}\nprint(most() - before)')
+        *printed, megabytes = python('-c', code, *args).split()
+        return printed, float(megabytes)
+    return run
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='counts memory as Linux does')
-@pytest.mark.parametrize('name, mode, size', [('a.jpg', 'RGB', (8000, 6000)), ('a.png', 'RGB', (8000, 6000)),
-                                              ('a.png', 'RGBA', (6320, 6320)), ('a.webp', 'RGB', (5000, 4000))])
-def test_memory(tmp_path, name, mode, size):
+def test_memory(tmp_path, memory):
     "At most 300 MB more than the imports take"
-    im = Image.new(mode, size, 'white')
-    ImageDraw.Draw(im).line([(.25*size[0], .2*size[1]), (.75*size[0], .2*size[1]), (.45*size[0], .85*size[1])], fill='black', width=450)
-    im.save(tmp_path/name, **dict(compress_level=1) if name == 'a.png' else {})
-    code = ('import sys, resource; from digitlab.predict import predict_files, load_model; load_model()\n'
-            'def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024\n'
-            'before = most(); print(predict_files(sys.argv[1:])[0].digit, most() - before)')
-    done = subprocess.run([sys.executable, '-c', code, tmp_path/name], capture_output=True, text=True, check=True)
-    digit, megabytes = done.stdout.split()
-    assert digit == '7' and float(megabytes) < 300
+    files = {'a.jpg': ('RGB', (8000, 6000)), 'b.png': ('RGB', (8000, 6000)), 'c.png': ('RGBA', (6320, 6320)),
+             'd.webp': ('RGB', (5000, 4000))}
+    for name, (mode, size) in files.items():
+        seven = ImageOps.invert(draw_seven(size, 450))
+        seven.convert(mode).save(tmp_path/name, **dict(compress_level=1) if 'png' in name else {})
+    printed, megabytes = memory('for path in sys.argv[1:]: print(predict_files(path)[0].digit)', *map(tmp_path.joinpath, files))
+    assert printed == ['7']*4 and megabytes < 300
 
 def test_one_bad_file_among_many(tmp_path):
     ImageOps.invert(draw_seven((200, 200), 9)).save(tmp_path/'a.png')
@@ -318,40 +290,37 @@ def test_one_bad_file_among_many(tmp_path):
     preds = predict_files(path for path in names)  # a generator will do
     assert [p.digit for p in preds] == [None, 7, None, None]
     assert [p.file for p in preds] == [str(name) for name in names]
-    assert preds[1].note == '' and all(p.note and p.probabilities == [] for p in preds if p.digit is None)
-
-def test_no_paths():
+    assert preds[1].note == '' and preds[2].note == 'no such file' and preds[3].note == 'a folder'
     for empty in ([], (), iter([])):
         with pytest.raises(ValueError, match='no pictures to read'): predict_files(empty)
 
 
 # models
 
-def test_the_model_of_the_package(digits):
-    model, about = load_model()
-    assert about['data'] == 'MNIST' and about['accuracy'] >= .994
-    assert default_model_path().stat().st_size < 1e6
+def test_the_model_of_the_package(model, digits):
+    about = load_model()[1]
+    assert about['data'] == 'MNIST' and about['accuracy'] >= .994 and default_model_path().stat().st_size < 1e6
     least = .994 if digits.kind == 'mnist' else .9  # other writers, another scanner
     assert evaluate(model, digits.test_x, digits.test_y).accuracy >= least
 
-def test_round_trip(tmp_path, digits):
-    model = small_convnet(make_generator(1))
-    model(digits.train_x[:256])  # gives the running means something to keep
-    save_model(model, tmp_path/'a.safetensors', dict(seed=1))
-    again, about = load_model(tmp_path/'a.safetensors')
-    assert about == dict(seed=1)
-    x = digits.test_x[:500]
-    assert not again.training and torch.equal(model.eval()(x), again(x))
+@pytest.mark.parametrize('network', ['linear', 'mlp', 'convnet', 'resnet18'])
+def test_round_trip(tmp_path, digits, network):
+    made, about = make_network(network, make_generator(1)), dict(network=network, seed=1)
+    made(digits.train_x[:32])  # gives running means something to keep
+    save_model(made, tmp_path/'a.safetensors', about)
+    again, read = load_model(tmp_path/'a.safetensors')
+    assert read == about and not again.training
+    assert torch.equal(made.eval()(digits.test_x[:20]), again(digits.test_x[:20]))
 
 @pytest.fixture
 def file(tmp_path):
-    save_model(small_convnet(make_generator(0)), tmp_path/'a.safetensors', dict(accuracy=.5))
+    save_model(make_network('convnet', make_generator(0)), tmp_path/'a.safetensors', dict(accuracy=.5))
     return tmp_path/'a.safetensors'
 
 def test_save_leaves_the_neighbors_alone(file):
     (file.parent/'.part-mine').mkdir()
     (file.parent/'.part-mine'/'thesis.txt').write_text('three years')
-    save_model(small_convnet(make_generator(1)), file, {})
+    save_model(make_network('convnet', make_generator(1)), file, {})
     assert (file.parent/'.part-mine'/'thesis.txt').read_text() == 'three years'
     assert sorted(p.name for p in file.parent.iterdir()) == ['.part-mine', 'a.safetensors']
 
@@ -362,27 +331,27 @@ def test_spoiled_model(file, spoil):
     with pytest.raises(ValueError, match="isn't a sound file"): load_model(file)
 
 def test_another_kind_of_model(file):
-    with pytest.raises(RuntimeError): save_model(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), file.with_name('b'), {})
+    for about in ({}, dict(network='mlp')):
+        with pytest.raises(RuntimeError): save_model(nn.Sequential(nn.Flatten(), nn.Linear(784, 10)), file.with_name('b'), about)
     assert not file.with_name('b').exists()
-    save_file(load_file(file), file)  # without a word about what it is
-    with pytest.raises(ValueError, match="isn't a sound file"): load_model(file)
+    for note in (None, dict(about='{"network": "linear"}', sha256='0'), dict(about='{"network": "vgg"}', sha256='0')):
+        save_file(load_file(file), file, note)
+        with pytest.raises(ValueError, match="isn't a sound file"): load_model(file)
     with pytest.raises(FileNotFoundError): load_model(file.with_name('b'))
 
-@pytest.mark.skipif(sys.platform != 'linux', reason='limits memory as Linux does')
-def test_a_small_file_cannot_ask_for_much(tmp_path):
-    "A tensor without numbers may claim any shape"
-    head = {'1.weight': dict(dtype='F32', shape=[10**9, 0, 3, 3], data_offsets=[0, 0]), '__metadata__': dict(about='{}', sha256='0')}
-    head = json.dumps(head).encode()
-    (tmp_path/'a.safetensors').write_bytes(struct.pack('<Q', len(head)) + head)
-    code = ('import sys, resource; from digitlab.predict import load_model\n'
-            'def most(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024\n'
-            'before = most()\ntry: load_model(sys.argv[1])\nexcept ValueError as e: print(most() - before)')
-    done = subprocess.run([sys.executable, '-c', code, tmp_path/'a.safetensors'], capture_output=True, text=True, check=True)
-    assert float(done.stdout) < 100
+@pytest.mark.skipif(sys.platform != 'linux', reason='counts memory as Linux does')
+def test_a_file_cannot_ask_for_much(tmp_path, memory):
+    "A tensor without numbers may claim any shape, and one with many may be in the wrong place"
+    for shape, size in (([10**9, 0, 3, 3], 0), ([10**8], 4*10**8)):
+        head = {'1.weight': dict(dtype='F32', shape=shape, data_offsets=[0, size]), '__metadata__': dict(about='{}', sha256='0')}
+        head = json.dumps(head).encode()
+        with open(tmp_path/'a.safetensors', 'wb') as f:
+            f.write(struct.pack('<Q', len(head)) + head)
+            f.truncate(f.tell() + size)
+        printed, megabytes = memory('try: load_model(sys.argv[1])\nexcept ValueError: print("no")', tmp_path/'a.safetensors')
+        assert printed == ['no'] and megabytes < 100
 
-def test_without_the_notebook_tools():
+def test_without_the_notebook_tools(python):
     "Reading pictures imports nothing that only notebooks use"
-    code = ('import sys, digitlab.predict; '
-            'print({"anywidget", "pandas", "matplotlib", "sklearn"} & set(sys.modules))')
-    assert subprocess.run([sys.executable, '-c', code], capture_output=True,
-                          text=True).stdout == 'set()\n'
+    heavy = '{"anywidget", "pandas", "matplotlib", "sklearn", "torchvision"}'
+    assert python('-c', f'import sys, digitlab.predict; print({heavy} & set(sys.modules))') == 'set()\n'

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT/'dev'))
-import readme
+import readme  # in dev/
+from conftest import ROOT
 
 LESSONS = sorted((ROOT/'nbs').glob('[0-9][0-9]_*.ipynb'))
 NOTEBOOKS = [p for p in [*LESSONS, *sorted((ROOT/'nbs'/'appendix').glob('*.ipynb'))]
@@ -97,18 +96,9 @@ def test_needs_only_its_requirements(module):
         for name in names:
             assert PACKAGES.get(name.split('.')[0], name.split('.')[0]) in allowed, name
 
-def test_names_are_all_different():
-    seen = set()
-    for module in MODULES:
-        names = ast.literal_eval(re.search(r'__all__ = (\[.*?\])', module_text(module), re.S)[1])
-        assert not seen & set(names)
-        seen |= set(names)
-
-def test_importing_the_package_is_quick():
+def test_importing_the_package_is_quick(python):
     code = 'import digitlab, sys; print("torch" in sys.modules, "numpy" in sys.modules)'
-    out = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True,
-                         text=True).stdout
-    assert out == 'False False\n'
+    assert python('-c', code) == 'False False\n'
 
 
 # the project

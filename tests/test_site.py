@@ -14,7 +14,7 @@ SITE = ROOT/'dev'/'site'/'_site'
 NOTEBOOKS = [p for folder in ('nbs', 'nbs/appendix') for p in sorted((ROOT/folder).glob('*.ipynb'))]
 WIDGET = 'application/vnd.digitlab.widget+json'
 BASE = 'https://site.invalid/'
-HOME_PAD = dict(name='pad', state=dict(networks='_static/convnet.json'))
+HOME_PAD = dict(name='pad', state=dict(networks='_static/models.json'))
 
 
 class Page(HTMLParser):
@@ -96,4 +96,4 @@ def test_home():
 
 def test_search_finds_the_words():
     index = (SITE/'searchindex.js').read_text(encoding='utf-8')
-    assert all(word in index for word in ('gradient', 'valid', 'loss'))
+    assert all(word in index for word in ('gradient', 'valid', 'loss', 'overfit', 'convolut'))

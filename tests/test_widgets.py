@@ -69,7 +69,7 @@ def test_rate_slider(tmp_path):
     told = node(f"""import {{ descent }} from './widgets/rate_slider.js'
         console.log(JSON.stringify({rates}.map(lr => descent(-1.5, lr, 10))))""", tmp_path)
     assert [t['word'] for t in told] == [
-        'too small', 'too small', 'good', 'good', 'bouncing', 'bouncing', 'diverging']
+        'too small', 'too small', 'good', 'one step', 'zigzag', 'bouncing', 'diverging']
     for lr, t in zip(rates, told):
         x = torch.tensor(-1.5, dtype=torch.float64, requires_grad=True)
         for _ in range(10):

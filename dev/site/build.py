@@ -7,9 +7,14 @@ from pathlib import Path
 
 import nbformat, numpy as np
 from safetensors.numpy import load_file
+from torch import nn
+from torch.nn import functional as F
 
+from digitlab.baseline import PixelBaseline
 from digitlab.data import read_digits
-from digitlab.mlp import pack_digits
+from digitlab.learner import Batches, DigitLearner
+from digitlab.mlp import mlp, pack_digits
+from digitlab.tensors import make_generator, scale_pixels
 
 HERE = Path(__file__).parent
 ROOT, SITE = HERE.parents[1], HERE/'_site'
@@ -17,7 +22,7 @@ NBS, WIDGETS = ROOT/'nbs', ROOT/'digitlab'/'widgets'
 PAGES = [*sorted(NBS.glob('[0-9][0-9]_*.ipynb')), *sorted((NBS/'appendix').glob('*.ipynb'))]
 CONVNET = ROOT/'digitlab'/'models'/'convnet.safetensors'
 WIDGET = 'application/vnd.digitlab.widget+json'
-PAD = {'name': 'pad', 'state': {'networks': '_static/convnet.json'}}
+PAD = {'name': 'pad', 'state': {'networks': '_static/models.json'}}
 
 
 def weights(array): # as digitlab/widgets/nn.js reads them
@@ -25,7 +30,7 @@ def weights(array): # as digitlab/widgets/nn.js reads them
     return dict(shape=list(array.shape), data=base64.b64encode(data).decode())
 
 def network_layers(path): # of the small convnet, as nn.js has them
-    tensors, layers = load_file(path), [dict(kind='scale', mean=0, std=1)]
+    tensors, layers = load_file(path), [SCALE]
     for name in sorted({key.split('.')[0] for key in tensors}, key=int):
         t = {key.split('.')[1]: tensors[key] for key in tensors if key.split('.')[0] == name}
         if 'running_var' in t:
@@ -36,6 +41,29 @@ def network_layers(path): # of the small convnet, as nn.js has them
             layers += [dict(kind='conv', weight=weights(t['weight'])), dict(kind='pool')]
         else: layers.append(dict(kind='linear', weight=weights(t['weight']), bias=weights(t['bias'])))
     return layers
+
+SCALE = dict(kind='scale', mean=0, std=1)
+
+def linear_layer(weight, bias): # tensors [out,in] and [out]
+    return dict(kind='linear', weight=weights(weight.detach()), bias=weights(bias.detach()))
+
+def trained_layers(sizes, lr, x, y): # of a network with no hidden layer, or one, trained for five passes
+    generator = make_generator(0)
+    model = mlp(sizes, generator)
+    DigitLearner(model, Batches(x, y, 64, generator), None, F.cross_entropy, lr).fit(5)
+    linears = [linear_layer(m.weight, m.bias) for m in model if isinstance(m, nn.Linear)]
+    return [SCALE, *(part for layer in linears for part in (layer, dict(kind='relu')))][:-1]
+
+def home_models(digits): # the four of the home page
+    x, y = scale_pixels(digits.train_x), digits.train_y
+    baseline = PixelBaseline('mse')
+    baseline.fit(x, y)
+    means = baseline.means_.flatten(1)
+    nearest = linear_layer(2*means/784, -(means**2).mean(1))
+    return [dict(name='pixel baseline', kind='distance', layers=[SCALE, nearest]),
+            dict(name='linear model', layers=trained_layers((784, 10), .1, x, y)),
+            dict(name='hidden layer', layers=trained_layers((784, 64, 10), .1, x, y)),
+            dict(name='small convnet', layers=network_layers(CONVNET))]
 
 
 def widget(kept, still=''):
@@ -95,7 +123,7 @@ def home(nb): # the pad, the way in, and the list of pages
     appendix = [f'appendix/{p.stem}' for p in PAGES if p.parent != NBS]
     pad = widget(PAD, '<noscript>The drawing pad needs JavaScript.</noscript>')
     start = f'<p class="start"><a href="{PAGES[0].stem}.html">Start with lesson 1</a></p>'
-    nb.cells.insert(1, nbformat.v4.new_markdown_cell(f'{pad}\n\n{start}'))
+    nb.cells[1] = nbformat.v4.new_markdown_cell(f'{pad}\n\n{start}') # in place of its recording
     trees = tree('Lessons', lessons) + '\n\n' + tree('Appendix', appendix)
     nb.cells.append(nbformat.v4.new_markdown_cell(trees))
     return nb
@@ -120,8 +148,9 @@ def main():
         shutil.copytree(WIDGETS, static/'widgets')
         network = dict(name='small convnet', layers=network_layers(CONVNET))
         (static/'convnet.json').write_text(json.dumps([network]))
-        digits = read_digits('mnist' if os.environ.get('DIGITLAB_MNIST') else 'digits')  # fetches nothing
+        digits = read_digits('mnist' if os.environ.get('DIGITLAB_MNIST') else 'digits') # fetches nothing
         (static/'digits.json').write_text(json.dumps(pack_digits(digits)))
+        (static/'models.json').write_text(json.dumps(home_models(digits)))
         failed = sphinx(['-q', '-W', '--keep-going', '-b', 'html', '-c', str(HERE),
                          '-d', f'{work}/doctrees', str(source), str(site),
                          '-D', f'html_static_path={HERE/"static"},{static}'])

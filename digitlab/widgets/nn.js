@@ -71,11 +71,14 @@ export function softmax(logits) {
   return powers.map(v => v / sum)
 }
 
-// The probabilities of ten digits for one image: 784 numbers from 0 to 255.
-export function predict(network, pixels) {
+// Ten scores for one image: 784 numbers from 0 to 255.
+export function scoresOf(network, pixels) {
   const x = { shape: [1, 28, 28], data: Float32Array.from(pixels) }
-  return softmax(network.reduce((at, layer) => KINDS[layer.kind](at, layer), x).data)
+  return network.reduce((at, layer) => KINDS[layer.kind](at, layer), x).data
 }
+
+// The same as probabilities.
+export const predict = (network, pixels) => softmax(scoresOf(network, pixels))
 
 // A drawing as an image of MNIST: its ink scaled to a box of 20x20, and put into 28x28 with the center of
 // mass in the middle. `gray` is size*size numbers, 0 for paper; null if nothing is drawn.

@@ -3,7 +3,7 @@
 // Without, the networks work here, in JavaScript: state `networks`, a list of { name, layers } as nn.js has
 // them, or the address of a file with that list.
 import { make, makeRoot } from './look.js'
-import { normalizeDrawing, predict, readNetwork } from './nn.js'
+import { normalizeDrawing, predict, readNetwork, scoresOf } from './nn.js'
 
 const SIDE = 112 // height and width of the picture that the models are given, in pixels
 const PEN = 24 // width of a stroke on the pad, which measures 280 by 280
@@ -53,19 +53,22 @@ function makePanel(name, parent) {
   }
 }
 
-// What each network says of a drawing, `gray` with SIDE*SIDE numbers from 0 to 255.
+// What each network says of a drawing, `gray` with SIDE*SIDE numbers from 0 to 255: probabilities, or of
+// kind 'distance' the mean squared differences from ten average images, which `network` has as products.
 export function judge(gray, networks) {
   const seen = normalizeDrawing(gray, SIDE)
   if (!seen) return { seen: Array(784).fill(0), verdicts: [] }
-  return { seen, verdicts: networks.map(({ name, network }) => {
-    const scores = predict(network, seen)
-    return { name, kind: 'probability', digit: scores.indexOf(Math.max(...scores)), scores }
+  const square = seen.reduce((sum, v) => sum + (v / 255) ** 2, 0) / 784
+  return { seen, verdicts: networks.map(({ name, kind = 'probability', network }) => {
+    const near = kind === 'distance' ? Array.from(scoresOf(network, seen)) : predict(network, seen)
+    const digit = near.indexOf(Math.max(...near))
+    return { name, kind, digit, scores: kind === 'distance' ? near.map(v => square - v) : near }
   }) }
 }
 
 async function readNetworks(kept) {
   const list = typeof kept === 'string' ? await (await fetch(kept)).json() : kept
-  return list?.map(({ name, layers }) => ({ name, network: readNetwork(layers) }))
+  return list?.map(({ layers, ...about }) => ({ ...about, network: readNetwork(layers) }))
 }
 
 async function render({ model, el }) {

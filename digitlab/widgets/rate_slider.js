@@ -10,11 +10,12 @@ export function descent(start, lr, steps) {
   const factor = 1 - 2 * lr, xs = Array.from({ length: steps + 1 }, (_, n) => start * factor ** n)
   const left = factor ** (2 * steps) // the share of the loss that is left
   const rounded = Number(factor.toFixed(6)), share = `${(200 * lr).toFixed(0)} %`
-  const [word, why] = rounded < -1 ? ['diverging', 'Each jump lands farther away than the last.']
+  const slow = left > 0.05
+  const [word, why] = rounded < -1 ? ['diverging', 'It flies off: each jump lands farther away than the last.']
     : rounded === -1 ? ['bouncing', 'It jumps from side to side forever and gets no lower.']
-      : rounded < 0 ? ['bouncing', 'Each step jumps across the bottom, to a lower place on the other side.']
-        : rounded === 0 ? ['good', 'A single step lands on the bottom. Only a parabola is that kind.']
-          : left > 0.05 ? ['too small', `It goes the right way, but each step covers just ${share} of what is left.`]
+      : rounded < 0 ? ['zigzag', `It jumps from side to side and still arrives${slow ? ', but slowly' : ''}.`]
+        : rounded === 0 ? ['one step', 'A single step lands on the bottom. Only a parabola is that kind.']
+          : slow ? ['too small', `It creeps down one side: each step covers just ${share} of what is left.`]
             : ['good', 'It walks down one side and slows as the slope does.']
   return { xs, x: xs[steps], loss: xs[steps] ** 2, factor, word, why }
 }

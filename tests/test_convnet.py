@@ -1,0 +1,45 @@
+"The convnet's parts, and the kernel widget against torch."
+import json, shutil, subprocess
+
+import pytest, torch
+from torch import nn
+from torch.nn import functional as F
+
+from digitlab.convnet import PixelInput, ResidualBlock, ShiftedBatches, small_convnet
+from digitlab.show import widget_source
+from digitlab.tensors import make_generator, scale_pixels
+
+IMAGES = torch.randint(256, (6, 28, 28), dtype=torch.uint8, generator=make_generator(1))
+
+
+def test_bytes_and_floats_give_the_same():
+    model = small_convnet(make_generator(0)).eval()
+    assert torch.equal(model(IMAGES), model(scale_pixels(IMAGES)))
+    assert sum(p.numel() for p in model.parameters()) == 29_178
+    assert torch.equal(PixelInput(3)(IMAGES)[:, 2], scale_pixels(IMAGES))
+
+@pytest.mark.parametrize('generator', [None, make_generator(3)])
+def test_shifted_batches(generator):
+    batches = ShiftedBatches(IMAGES, torch.arange(6), 4, generator)
+    for x, y in list(batches)*5:
+        around = F.pad(IMAGES[y], (1, 1, 1, 1)).unfold(1, 28, 1).unfold(2, 28, 1)
+        assert any(torch.equal(around[:, i, j], x) for i in range(3) for j in range(3))
+    if generator is None: assert y.tolist() == [4, 5]
+
+def test_block_without_weights_is_its_shortcut():
+    block = ResidualBlock(4)
+    for norm in block.layers:
+        if isinstance(norm, nn.BatchNorm2d): nn.init.zeros_(norm.weight)
+    x = torch.randn(2, 4, 5, 5, generator=make_generator(0))
+    assert torch.equal(block(x), x.relu())
+
+@pytest.mark.skipif(not shutil.which('node'), reason='needs Node')
+def test_kernel_widget(tmp_path):
+    image, kernel = scale_pixels(IMAGES[0]), torch.randn(3, 3, generator=make_generator(2))
+    (tmp_path/'main.mjs').write_text(widget_source('kernel') + f"""
+        const image = moveRight({image.flatten().tolist()}, 2)
+        console.log(JSON.stringify(featureMap(image, {kernel.flatten().tolist()})))""")
+    told = subprocess.run(['node', 'main.mjs'], cwd=tmp_path, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    expected = F.conv2d(F.pad(image, (2, -2))[None, None], kernel[None, None]).flatten()
+    torch.testing.assert_close(torch.tensor(json.loads(told.stdout)), expected)
