@@ -1,7 +1,8 @@
-"""Write README.md from nbs/index.ipynb, without cells tagged `remove-cell`, links from the root.
+"""Write README.md from nbs/index.ipynb, without cells tagged `remove-cell`, links from the root,
+and the figure that it takes from lesson 7.
 
 With --check only look whether each notebook has a module of its own."""
-import re, sys
+import base64, re, sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -36,10 +37,19 @@ def readme_text(notebook): # nbs/index.ipynb as nbformat reads it
     return re.sub(r'\n{3,}', '\n\n', text).strip() + '\n'
 
 
+def write_comparison():
+    "Keep lesson 7's figure of all models as nbs/images/comparison.png"
+    lesson = nbformat.read(ROOT/'nbs'/'07_resnet18_comparison.ipynb', as_version=4)
+    cell, = [c for c in lesson.cells if c.source.startswith('draw_comparison(')]
+    png = base64.b64decode(cell.outputs[0].data['image/png'])
+    (ROOT/'nbs'/'images'/'comparison.png').write_bytes(png)
+
+
 def main():
     if '--check' in sys.argv: return check_exports(ROOT/'nbs')
     notebook = nbformat.read(ROOT/'nbs'/'index.ipynb', as_version=4)
     (ROOT/'README.md').write_text(readme_text(notebook), encoding='utf-8')
+    write_comparison()
 
 
 if __name__ == '__main__': main()

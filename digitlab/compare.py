@@ -39,11 +39,12 @@ def conv_sides(model:nn.Module, # with convolutions, on the device of `x`
         model.train(training)
     return found
 
-# %% ../nbs/07_resnet18_comparison.ipynb #7328f2b6
+# %% ../nbs/07_resnet18_comparison.ipynb #58ea91e3
 def _trimmed(conv, sides):
     "A convolution that gives a single pixel, without the weights that only meet padding"
-    (rows, columns, *_), (top, left) = next(iter(sides)), conv.padding
+    rows, columns, *_ = next(iter(sides))
     height, width = conv.kernel_size
+    top, left = conv.kernel_size if isinstance(conv.padding, str) else conv.padding
     plain = conv.groups == 1 and conv.dilation == (1, 1) and conv.padding_mode == 'zeros'
     if not plain or len(sides) > 1 or top + rows > height or left + columns > width:
         raise ValueError(f"can't trim {conv}, which goes from {sides} (rows, columns) to one pixel")
@@ -67,27 +68,31 @@ def trim_padding(model:nn.Module, # such as resnet18, on the device of `x`; chan
         if layer in small: model.set_submodule(name, small[layer])
     return model
 
-# %% ../nbs/07_resnet18_comparison.ipynb #72ec6c90
-def make_network(name:str, # linear, mlp (784-64-10 with ReLU), convnet or resnet18
-                 generator:torch.Generator, # gives the weights, on the CPU
-                )->nn.Module: # images [N,28,28], uint8 or float, to logits [N,10]
-    "A network of the series, not trained yet; raises ValueError for any other name"
-    if name == 'linear': return nn.Sequential(PixelInput(), mlp((784, 10), generator))
-    if name == 'mlp': return nn.Sequential(PixelInput(), mlp((784, 64, 10), generator))
+# %% ../nbs/07_resnet18_comparison.ipynb #4b8a2d5b
+def make_network(
+        name:str, # linear, mlp (784-64-10 with ReLU), convnet or resnet18
+        generator:torch.Generator, # gives the weights, on the CPU
+    )->nn.Module: # images [N,28,28], uint8 or float, to logits [N,10]
+    "A network of the series, not trained; raises ValueError for other names"
+    sizes = {'linear': (784, 10), 'mlp': (784, 64, 10)}
+    if name in sizes:
+        return nn.Sequential(PixelInput(), mlp(sizes[name], generator))
     if name == 'convnet': return small_convnet(generator)
     if name == 'resnet18': return _resnet18(generator)
-    raise ValueError(f'name must be linear, mlp, convnet or resnet18, got {name!r}')
+    raise ValueError(
+        f'name must be linear, mlp, convnet or resnet18, got {name!r}')
 
 def _resnet18(generator):
     "resnet18 for images of 28x28, trimmed"
     from torchvision.models import resnet18
-    with torch.random.fork_rng(devices=[]):   # torchvision draws from PyTorch's own generator
-        torch.default_generator.manual_seed(torch.randint(2**31, (), generator=generator).item())
+    seed = torch.randint(2**31, (), generator=generator).item()
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
         network = nn.Sequential(PixelInput(3), resnet18(num_classes=10))
     trim_padding(network, torch.zeros(2, 28, 28))
     return network.to(memory_format=torch.channels_last)
 
-# %% ../nbs/07_resnet18_comparison.ipynb #1e09a087
+# %% ../nbs/07_resnet18_comparison.ipynb #e3efd5b4
 def train_model(model:nn.Module, # on the device of the images
                 x:Tensor, # images, uint8 [N,28,28]
                 y:Tensor, # classes, int [N]
@@ -97,31 +102,33 @@ def train_model(model:nn.Module, # on the device of the images
                 loss=F.cross_entropy, # loss(logits, targets)
                 batches:type=Batches, # or ShiftedBatches
                 opt=partial(torch.optim.AdamW, fused=True), # opt(params, lr)
-                schedule=None, # schedule(opt, total_steps=n); None for one cycle
+                schedule=None, # schedule(opt, total_steps=n); None: one cycle
                 step=None, # step(learner, xb, yb), as for `DigitLearner`
                )->float: # seconds
     "Train `model` in place, in batches of 128"
     one_cycle = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=lr)
-    learner = DigitLearner(model, batches(x, y, 128, make_generator(seed)), None, loss, lr,
-                           opt=opt, step=step)
+    train = batches(x, y, 128, make_generator(seed))
+    learner = DigitLearner(model, train, None, loss, lr, opt=opt, step=step)
     start = perf_counter()
     learner.fit(epochs, schedule or one_cycle)
     return perf_counter() - start
 
-# %% ../nbs/07_resnet18_comparison.ipynb #766fe7be
-def wilson_interval(right:float, # right answers, 0 to `n`; a mean over runs may be a fraction
-                    n:int, # answers
-                    z:float=1.96, # standard errors on either side; 1.96 for 95 %
-                   )->tuple: # lower and upper end, 0 to 1
+# %% ../nbs/07_resnet18_comparison.ipynb #1ea193c4
+def wilson_interval(
+        right:float, # right answers, 0 to `n`; a mean may be a fraction
+        n:int, # answers
+        z:float=1.96, # standard errors on either side; 1.96 for 95 %
+    )->tuple: # lower and upper end, 0 to 1
     "Wilson's interval for a share"
     if n < 1 or not 0 <= right <= n:
-        raise ValueError(f'expected 0 to n right of n answers, got {right} of {n}')
+        raise ValueError(
+            f'expected 0 to n right of n answers, got {right} of {n}')
     share, scale = right/n, 1 + z*z/n
     middle = share + z*z/(2*n)
     half = z*(share*(1 - share)/n + z*z/(4*n*n))**0.5
     return max(0., (middle - half)/scale), min(1., (middle + half)/scale)
 
-# %% ../nbs/07_resnet18_comparison.ipynb #4ec92ec2
+# %% ../nbs/07_resnet18_comparison.ipynb #2c604d19
 class Score(NamedTuple):
     "What a model got right"
     preds:Tensor # its answers, int64 [N], on the CPU
@@ -130,13 +137,14 @@ class Score(NamedTuple):
     high:float # upper end
 
 @torch.no_grad()
-def evaluate(model, # has `predict`, which gives classes, or is a module that gives logits
+def evaluate(model, # has `predict` (classes), or is a module (logits)
              x:Tensor, # images as the model takes them, [N,...]
              y:Tensor, # classes, int [N]
              bs:int=1000, # images at a time
             )->Score: # with the predictions themselves
-    "Measure a model, whatever kind it is; raises ValueError unless each image gets one class"
-    if hasattr(model, 'predict'): preds = [torch.as_tensor(model.predict(xb)) for xb in x.split(bs)]
+    "Measure any model; raises ValueError unless each image gets one class"
+    if hasattr(model, 'predict'):
+        preds = [torch.as_tensor(model.predict(xb)) for xb in x.split(bs)]
     else:
         training = model.training
         model.eval()
@@ -144,22 +152,26 @@ def evaluate(model, # has `predict`, which gives classes, or is a module that gi
         model.train(training)
     preds = torch.cat(preds).cpu()
     if preds.shape != y.shape:
-        raise ValueError(f'expected one class for each of {list(y.shape)}, got {list(preds.shape)}')
+        raise ValueError(f'expected one class for each of {list(y.shape)}, '
+                         f'got {list(preds.shape)}')
     n_right = (preds == y.cpu()).sum().item()
     return Score(preds, n_right/len(y), *wilson_interval(n_right, len(y)))
 
-# %% ../nbs/07_resnet18_comparison.ipynb #95962e0d
-def results_table(runs:list, # a dict for each run: model, n, accuracy, seconds, parameters, ...
-                 ): # pandas.DataFrame, one row for each model
-    "Means over the runs of each model, with the interval of the mean for one set of `n` images"
+# %% ../nbs/07_resnet18_comparison.ipynb #2d78f846
+def results_table(
+        runs:list, # a dict for each: model, n, accuracy, seconds, ...
+    ): # pandas.DataFrame, one row for each model
+    "Means over each model's runs, and the mean's interval for `n` images"
     import pandas as pd
     groups = pd.DataFrame(runs).groupby('model', sort=False)
-    table = groups[['accuracy', 'parameters', 'seconds', 'images_per_second']].mean()
-    n = groups['n'].first()
-    ends = [wilson_interval(share*count, int(count)) for share, count in zip(table['accuracy'], n)]
-    low, high = zip(*ends)
-    spread = groups['accuracy'].max() - groups['accuracy'].min()
-    return table.astype({'parameters': int}).assign(low=low, high=high, runs=groups.size(), spread=spread)
+    means = ['accuracy', 'parameters', 'seconds', 'images_per_second']
+    table = groups[means].mean().astype({'parameters': int})
+    ends = [wilson_interval(share*n, int(n))
+            for share, n in zip(table['accuracy'], groups['n'].first())]
+    table['low'], table['high'] = zip(*ends)
+    table['runs'] = groups.size()
+    table['spread'] = groups['accuracy'].max() - groups['accuracy'].min()
+    return table
 
 # %% ../nbs/07_resnet18_comparison.ipynb #a9660635
 def _drawn_columns(table):

@@ -42,7 +42,7 @@ def small_convnet(generator:torch.Generator, # gives the weights, on the CPU
     nn.init.zeros_(model[-1].bias)
     return model.to(memory_format=torch.channels_last)
 
-# %% ../nbs/06_convolutions.ipynb #bf3d5bf2
+# %% ../nbs/06_convolutions.ipynb #5880c053
 class ShiftedBatches(Batches):
     "Batches of images [N,H,W]; each batch moves by up to a pixel each way"
     def __init__(self, x, y, bs=256, generator=None): # as in `Batches`
@@ -51,12 +51,12 @@ class ShiftedBatches(Batches):
 
     def __iter__(self):
         for xb, yb in super().__iter__():
-            draw = torch.randint(3, (2,), generator=self.moves,
-                                 device=self.moves.device)
-            down, right = draw.tolist()
+            corner = torch.randint(3, (2,), generator=self.moves,
+                                   device=self.moves.device)
+            top, left = corner.tolist()
             height, width = xb.shape[1:]
             padded = F.pad(xb, (1, 1, 1, 1))
-            yield padded[:, down:down + height, right:right + width], yb
+            yield padded[:, top:top + height, left:left + width], yb
 
 # %% ../nbs/06_convolutions.ipynb #6d411bab
 class ResidualBlock(nn.Module):

@@ -6,8 +6,8 @@
 __all__ = ['lift_ink', 'fit_box', 'crop_sheet', 'drop_edges', 'normalize_picture', 'default_model_path', 'is_digit', 'save_model',
            'load_model', 'read_image', 'Prediction', 'predict_files']
 
-# %% ../nbs/08_your_own_digits.ipynb #7e02656a
-import hashlib, json
+# %% ../nbs/08_your_own_digits.ipynb #d204748e
+import hashlib, json, warnings
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
@@ -207,7 +207,7 @@ def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready t
         return model.eval(), about
     except Exception as e: raise ValueError(f"{path} isn't a sound file of save_model") from e
 
-# %% ../nbs/08_your_own_digits.ipynb #2e16d292
+# %% ../nbs/08_your_own_digits.ipynb #818b7085
 def _to_gray(image):
     "Floats [H,W] from 0 to 1; transparent paper is white, or black if that shows more"
     values = np.asarray(image, float)
@@ -220,7 +220,8 @@ def _to_gray(image):
 
 def _open_gray(path):
     "The gray values of a picture, floats [H,W], upright and of about 280 pixels"
-    with open(path, 'rb') as file:
+    with open(path, 'rb') as file, warnings.catch_warnings():
+        warnings.simplefilter('ignore')  # what matters is an error
         for mark, kind in ((b'%PDF', 'PDF'), (b'ftypavi', 'AVIF'), (b'ftyp', 'HEIC')):
             if mark in file.peek()[:12]: raise ValueError(f'it is of the kind {kind}')
         with Image.open(file, formats=('PNG', 'JPEG', 'GIF', 'BMP', 'TIFF', 'WEBP')) as image:

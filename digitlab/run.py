@@ -231,7 +231,8 @@ def run_command(notebooks, full, pairs, jobs, timeout, out, **options):
         folder.mkdir(parents=True)
     full = full and not pairs
     if not full: click.echo('These are not the published figures: for those, --full without -p.')
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as if it were Ctrl-C
+    with suppress(ValueError):  # only the main thread can ask for this
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as if it were Ctrl-C
     status = run_jobs(todo, folder, jobs, timeout)
     n_ok = sum(job.status == 'ok' for job in todo)
     run = dict(headline=f'{n_ok} of {len(todo)} notebooks passed', full=full,

@@ -93,7 +93,7 @@ def bf16_step(learner, xb:Tensor, yb:Tensor)->Tensor: # loss, rank 0
     learner.opt.step()
     return loss.detach()
 
-# %% ../nbs/09_faster_and_wider.ipynb #7b89e1d6
+# %% ../nbs/09_faster_and_wider.ipynb #9df94e53
 class SharedBatches(Batches):
     "One process's part of each batch; a last batch that isn't full is left out"
     def __init__(self, x:Tensor, y:Tensor, # inputs and targets, [N,...]
@@ -103,8 +103,7 @@ class SharedBatches(Batches):
         bs = min(bs, len(x))
         super().__init__(x, y, bs - bs % n_ranks, generator)
         self.rank, self.n_ranks = rank, n_ranks
-        if not self.bs:
-            raise ValueError(f"{n_ranks} processes can't share a batch of {bs}")
+        if not self.bs: raise ValueError(f'got {bs} images for {n_ranks} processes')
 
     def __len__(self): return len(self.x)//self.bs
 

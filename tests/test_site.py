@@ -14,7 +14,8 @@ SITE = ROOT/'dev'/'site'/'_site'
 NOTEBOOKS = [p for folder in ('nbs', 'nbs/appendix') for p in sorted((ROOT/folder).glob('*.ipynb'))]
 WIDGET = 'application/vnd.digitlab.widget+json'
 BASE = 'https://site.invalid/'
-HOME_PAD = dict(name='pad', state=dict(networks='_static/models.json'))
+HOME = [dict(name='pad', state=dict(networks='_static/models.json', own='yours')),
+        dict(name='train', state=dict(network='linear', digits='_static/digits.json'))]
 
 
 class Page(HTMLParser):
@@ -84,14 +85,15 @@ def test_notebook_is_whole(path):
     assert [unescape(a) for a in page.alts if a in set(figures)] == figures
     assert all(page.alts), 'an image without words'
     kept = [o['data'][WIDGET] for o in outputs if WIDGET in o['data']]
-    assert page.widgets == [HOME_PAD]*(path.stem == 'index') + kept
+    assert page.widgets == HOME*(path.stem == 'index') + kept
     for w in page.widgets: assert (SITE/'_static'/'widgets'/f'{w["name"]}.js').is_file()
     assert page.text.count('Show the answer') == sum('answer' in tags(c) for c in cells)
     prose = re.sub(r'<pre>.*?</pre>|<code.*?</code>|srcdoc="[^"]*"', '', page.text, flags=re.S)
     assert not re.search(r'#\||\\\(|\$\$', prose)
 
 def test_home():
-    assert (SITE/HOME_PAD['state']['networks']).is_file()
+    models = json.loads((SITE/HOME[0]['state']['networks']).read_text())
+    assert len(models) == 4 and (SITE/HOME[1]['state']['digits']).is_file()
     assert 'Start with lesson 1' in PAGES['index.html'].text
 
 def test_search_finds_the_words():

@@ -3,6 +3,7 @@ import base64, json, re, runpy, shutil, subprocess
 from pathlib import Path
 
 import numpy as np, pytest, torch
+from torch.nn import functional as F
 
 from digitlab.data import read_digits
 from digitlab.learner import mnist_loss
@@ -92,85 +93,88 @@ def test_three_sliders(tmp_path):
     for limit, value, best in zip(limits, params.tolist(), [0.75, -14.25, 68.6875]):
         assert max(abs(value), abs(best)) < limit['far']
 
-RUN = '''
-import { ask, LOSSES, makeNetwork, readDigits, training, trainStep } from './widgets/nn.js'
-import { session } from './widgets/train.js'
-const base64 = a => Buffer.from(a.buffer).toString('base64')
-const all = layers => layers.flatMap(({ weight, bias }) => [base64(weight), base64(bias)])
-function end(steps) { // the last thing that a generator gives
-  for (let last;;) {
-    const { value, done } = steps.next()
-    if (value) last = value
-    if (done) return last
-  }
-}
-'''
+LOSSES = {'sigmoid + MSE': sigmoid_mse, 'softmax + MSE': softmax_mse,
+          'cross-entropy': digit_cross_entropy,
+          'where-loss': lambda z, y: mnist_loss(z, F.one_hot(y, 10))}
 
-def tensors(texts, *shapes): # float64, as torch has them: weights [out, in]
-    arrays = [np.frombuffer(base64.b64decode(text)).reshape(shape) for text, shape in zip(texts, shapes)]
-    return [torch.tensor(a.T if a.ndim == 2 else a).requires_grad_() for a in arrays]
+@pytest.mark.parametrize('logits, label', [([-1., 0, 1, 3, -2, 2, -1, 0, 1, -1], 3),
+                                           ([-12.] + [0.]*9, 0), ([12., -12, 0], 1)])
+def test_softmax_bars(logits, label, tmp_path):
+    told = node(f'''import {{ judge }} from './widgets/softmax_bars.js'
+        console.log(JSON.stringify(judge({logits}, {label})))''', tmp_path)
+    x = torch.tensor([logits], dtype=torch.float64, requires_grad=True)
+    np.testing.assert_allclose(told['probs'], x.softmax(1)[0].tolist(), rtol=1e-9)
+    for seen in told['losses']:
+        value = LOSSES[seen['name']](x, torch.tensor([label]))
+        slope = torch.autograd.grad(value, x)[0][0, label]
+        np.testing.assert_allclose([seen['value'], seen['pull']], [value.item(), -slope], rtol=1e-6)
 
 @pytest.mark.parametrize('start', [0.01, 1, 'he'])
 @pytest.mark.parametrize('sizes, activation', [((784, 10), 'relu'), ((784, 12, 10), 'relu'),
                                                ((784, 12, 10), 'sigmoid')])
 def test_gradients_as_torch(sizes, activation, start, tmp_path):
-    x, y = read_digits('digits')[:2]
-    x, y = x[:20], y[:20]
-    told = node(f'''{RUN} const images = {x.flatten().tolist()}, labels = {y.tolist()}
-        const rows = labels.map((_, i) => i), told = {{}}
+    x, y = (part[:20] for part in read_digits('digits')[:2])
+    how = json.dumps(dict(sizes=sizes, activation=activation, start=start, seed=3))
+    told = node(f'''import {{ ask, LOSSES, makeNetwork, trainStep }} from './widgets/nn.js'
+        const images = {x.flatten().tolist()}, labels = {y.tolist()}, told = {{}}
+        const rows = labels.map((_, i) => i), pack = a => Buffer.from(a.buffer).toString('base64')
+        const all = layers => layers.flatMap(({{ weight, bias }}) => [pack(weight), pack(bias)])
         for (const loss of Object.keys(LOSSES)) {{
-          const network = makeNetwork({{ sizes: {list(sizes)}, activation: '{activation}', start: {start!r}, seed: 3 }})
-          const before = all(network.layers)
-          const done = end(trainStep(network, {{ images, labels }}, rows, {{ loss, lr: 0.5 }}))
-          const probs = Array.from(ask(network, images.slice(0, 784)))
-          told[loss] = {{ before, after: all(network.layers), sums: all(network.sums), done, probs }}
+          const network = makeNetwork({how}), before = all(network.layers)
+          const steps = trainStep(network, {{ images, labels }}, rows, {{ loss, lr: 0.5 }})
+          let done; do done = steps.next(); while (!done.done)
+          const {{ layers, sums }} = network, probs = Array.from(ask(network, images.slice(0, 784)))
+          told[loss] = {{ before, after: all(layers), sums: all(sums), done: done.value, probs }}
         }}
         console.log(JSON.stringify(told))''', tmp_path)
     shapes = [shape for pair in zip(sizes, sizes[1:]) for shape in (pair, pair[1:])]
-    losses = {'sigmoid + MSE': sigmoid_mse, 'softmax + MSE': softmax_mse, 'cross-entropy': digit_cross_entropy,
-              'where-loss': lambda z, y: mnist_loss(z, torch.nn.functional.one_hot(y, 10))}
-    assert told.keys() == losses.keys()
-    def logits(params):
-        hidden, *rest = params[2:], *params[:2]
-        z = torch.nn.functional.linear(x.flatten(1).double()/255, *rest)
-        if not hidden: return z
-        return torch.nn.functional.linear(getattr(z, activation)(), *hidden)
+    def tensors(texts): # float64; weights [out, in], as torch has them
+        arrays = [np.frombuffer(base64.b64decode(t)).reshape(s) for t, s in zip(texts, shapes)]
+        return [torch.tensor(a.T).requires_grad_() for a in arrays]
+    def logits(weight, bias, *hidden):
+        z = F.linear(x.flatten(1).double()/255, weight, bias)
+        return F.linear(getattr(z, activation)(), *hidden) if hidden else z
+    assert told.keys() == LOSSES.keys()
     for name, seen in told.items():
-        params = tensors(seen['before'], *shapes)
+        params, after = tensors(seen['before']), tensors(seen['after'])
         size = (2/784)**0.5 if start == 'he' else start
         assert abs(params[0].std()/size - 1) < 0.05 and not params[1].any()
-        z = logits(params)
-        loss = losses[name](z, y)
+        z = logits(*params)
+        loss = LOSSES[name](z, y)
         loss.backward()
-        assert seen['done'] == pytest.approx(
-            dict(loss=loss.item(), accuracy=(z.argmax(1) == y).double().mean().item()), rel=1e-9)
-        after = tensors(seen['after'], *shapes)
-        for p, g, new in zip(params, tensors(seen['sums'], *shapes), after):
-            torch.testing.assert_close(p.grad, g.detach(), rtol=1e-5, atol=1e-12)
-            torch.testing.assert_close(p.detach() - 0.5*p.grad, new.detach(), rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(seen['probs'], logits(after).softmax(1)[0].tolist(), rtol=1e-6, atol=1e-12)
+        accuracy = (z.argmax(1) == y).double().mean().item()
+        assert seen['done'] == pytest.approx(dict(loss=loss.item(), accuracy=accuracy), rel=1e-9)
+        for p, g, new in zip(params, tensors(seen['sums']), after):
+            torch.testing.assert_close(p.grad, g, rtol=1e-9, atol=1e-12, check_stride=False)
+            torch.testing.assert_close(p - 0.5*p.grad, new, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(seen['probs'], logits(*after).softmax(1)[0].tolist(), rtol=1e-6)
 
 def test_training_on_the_page(tmp_path): # and the same once more after a reset
-    (tmp_path/'digits.json').write_text(json.dumps(pack_digits(read_digits('digits'), 1000, 300)))
-    told = node(f'''{RUN} import {{ readFileSync }} from 'node:fs'
+    digits = read_digits('digits')
+    (tmp_path/'digits.json').write_text(json.dumps(pack_digits(digits, 1000, 300)))
+    told = node('''import { readFileSync } from 'node:fs'
+        import { makeNetwork, readDigits } from './widgets/nn.js'
+        import { session } from './widgets/train.js'
         const data = await readDigits(JSON.parse(readFileSync('digits.json'))), told = []
-        const [{{ images, labels }}] = data, first = [Array.from(images.subarray(0, 784)), Array.from(labels)]
-        const repaired = {{ start: 'he', loss: 'cross-entropy', lr: 0.1 }}
-        for (const how of [repaired, repaired, {{ start: 1, loss: 'where-loss', lr: 50 }}]) {{
-          const network = makeNetwork({{ sizes: [784, 32, 10], seed: 1, ...how }}), figures = {{}}, kinds = new Set()
-          for (const what of session(network, data, {{ bs: 100, seed: 1, ...how }}, f => Object.assign(figures, f)))
+        const [{ images, labels }] = data, good = { start: 'he', loss: 'cross-entropy', lr: 0.1 }
+        for (const how of [good, good, { start: 1, loss: 'where-loss', lr: 50 }]) {
+          const network = makeNetwork({ sizes: [784, 32, 10], seed: 1, ...how })
+          const figures = {}, kinds = new Set(), report = more => Object.assign(figures, more)
+          for (const what of session(network, data, { bs: 100, seed: 1, ...how }, report))
             kinds.add(String(what))
           told.push([figures, [...kinds].sort()])
-        }}
+        }
+        const first = [Array.from(images.subarray(0, 784)), Array.from(labels)]
         console.log(JSON.stringify([first, ...told]))''', tmp_path)
     (pixels, labels), (good, kinds), again, (stalled, _) = told
-    x, y = read_digits('digits')[:2]
-    assert labels == y[:1000].tolist() and kinds == ['measured', 'step', 'undefined']
-    assert (torch.tensor(pixels) - x[0].flatten()).abs().max() <= 9
+    assert labels == digits.train_y[:1000].tolist() and kinds == ['measured', 'step', 'undefined']
+    assert (torch.tensor(pixels) - digits.train_x[0].flatten()).abs().max() <= 9
     assert again == [good, kinds] and good['passes'] == 20
     assert good['valid']['accuracy'] > 0.85 and stalled['valid']['accuracy'] < 0.6
 
-@pytest.mark.parametrize('name', sorted(p.stem for p in WIDGETS.glob('*.js') if p.stem not in ('look', 'nn')))
+NAMES = {path.stem for path in WIDGETS.glob('*.js')} - {'look', 'nn'}  # which the others share
+
+@pytest.mark.parametrize('name', sorted(NAMES))
 def test_source_is_one_module(name, tmp_path): # anywidget loads it from a place without neighbors
     source = widget_source(name)
     assert not re.search('^import ', source, re.M) and source.count('export default') == 1

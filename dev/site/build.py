@@ -22,7 +22,8 @@ NBS, WIDGETS = ROOT/'nbs', ROOT/'digitlab'/'widgets'
 PAGES = [*sorted(NBS.glob('[0-9][0-9]_*.ipynb')), *sorted((NBS/'appendix').glob('*.ipynb'))]
 CONVNET = ROOT/'digitlab'/'models'/'convnet.safetensors'
 WIDGET = 'application/vnd.digitlab.widget+json'
-PAD = {'name': 'pad', 'state': {'networks': '_static/models.json'}}
+PAD = {'name': 'pad', 'state': {'networks': '_static/models.json', 'own': 'yours'}}
+TRAIN = {'name': 'train', 'state': {'network': 'linear', 'digits': '_static/digits.json'}}
 
 
 def weights(array): # as digitlab/widgets/nn.js reads them
@@ -115,7 +116,12 @@ def page(path): # a notebook as the site shows it
     nb.metadata = {'language_info': {'name': 'python'}}
     return nb
 
-def home(nb): # the pad, the way in, and the list of pages
+YOURS = """## Or train one here
+
+Press Play: ten pictures of weights take shape while a small network learns from a few thousand digits, and
+the pad above shows what it makes of your drawing. Reset, and it starts again from the same weights."""
+
+def home(nb): # the pad, the way in, a network to train, and the list of pages
     def title(path): return nbformat.read(path, 4).cells[0].source.splitlines()[0].lstrip('# ')
     def tree(caption, lines):
         return f'```{{toctree}}\n:hidden:\n:caption: {caption}\n\n' + '\n'.join(lines) + '\n```'
@@ -123,7 +129,9 @@ def home(nb): # the pad, the way in, and the list of pages
     appendix = [f'appendix/{p.stem}' for p in PAGES if p.parent != NBS]
     pad = widget(PAD, '<noscript>The drawing pad needs JavaScript.</noscript>')
     start = f'<p class="start"><a href="{PAGES[0].stem}.html">Start with lesson 1</a></p>'
-    nb.cells[1] = nbformat.v4.new_markdown_cell(f'{pad}\n\n{start}') # in place of its recording
+    train = widget(TRAIN, '<noscript>Training needs JavaScript.</noscript>')
+    parts = pad, start, YOURS, train
+    nb.cells[1] = nbformat.v4.new_markdown_cell('\n\n'.join(parts)) # in place of its recording
     trees = tree('Lessons', lessons) + '\n\n' + tree('Appendix', appendix)
     nb.cells.append(nbformat.v4.new_markdown_cell(trees))
     return nb

@@ -1,7 +1,8 @@
 // A pad to draw a digit on, with each model's verdict while you draw.
 // With Python behind it (lesson 8) the drawing is sent there, and what comes back is shown: state `names`.
 // Without, the networks work here, in JavaScript: state `networks`, a list of { name, layers } as nn.js has
-// them, or the address of a file with that list.
+// them, or the address of a file with that list. And where `read` is set, as train.js does, to a function from
+// 784 pixels to ten probabilities, that network answers, too: it is called what `own` says.
 import { make, makeRoot } from './look.js'
 import { normalizeDrawing, predict, readNetwork, scoresOf } from './nn.js'
 
@@ -59,10 +60,11 @@ export function judge(gray, networks) {
   const seen = normalizeDrawing(gray, SIDE)
   if (!seen) return { seen: Array(784).fill(0), verdicts: [] }
   const square = seen.reduce((sum, v) => sum + (v / 255) ** 2, 0) / 784
-  return { seen, verdicts: networks.map(({ name, kind = 'probability', network }) => {
-    const near = kind === 'distance' ? Array.from(scoresOf(network, seen)) : predict(network, seen)
+  return { seen, verdicts: networks.map(({ name, kind = 'probability', network, read }) => {
+    const isDistance = kind === 'distance'
+    const near = read ? Array.from(read(seen)) : isDistance ? Array.from(scoresOf(network, seen)) : predict(network, seen)
     const digit = near.indexOf(Math.max(...near))
-    return { name, kind, digit, scores: kind === 'distance' ? near.map(v => square - v) : near }
+    return { name, kind, digit, scores: isDistance ? near.map(v => square - v) : near }
   }) }
 }
 
@@ -73,7 +75,8 @@ async function readNetworks(kept) {
 
 async function render({ model, el }) {
   const networks = await readNetworks(model.get('networks'))
-  const names = networks?.map(({ name }) => name) ?? model.get('names')
+  const own = model.get('own')
+  const names = [...networks?.map(({ name }) => name) ?? model.get('names'), ...own ? [own] : []]
   const root = makeRoot('digitlab-pad', el)
   make('style', '', root, STYLE)
   const both = make('div', 'both', root), desk = make('div', 'desk', both)
@@ -105,7 +108,8 @@ async function render({ model, el }) {
     busy = true
     shrunk.drawImage(paper, 0, 0, SIDE, SIDE)
     const gray = shrunk.getImageData(0, 0, SIDE, SIDE).data.filter((_, i) => i % 4 === 0)
-    if (networks) return receive(judge(gray, networks))
+    const read = model.get('read')
+    if (networks) return receive(judge(gray, read ? [...networks, { name: own, read }] : networks))
     patience = setTimeout(() => { status.textContent = 'Python is busy or has stopped.'; free() }, 3000)
     model.send({ size: [SIDE, SIDE] }, undefined, [gray.buffer])
   }
@@ -165,6 +169,7 @@ async function render({ model, el }) {
   })
   clear.addEventListener('click', wipe)
   model.on('msg:custom', receive)
+  model.on('change:read', send)
   wipe()
   return () => model.off('msg:custom', receive)
 }

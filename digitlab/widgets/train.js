@@ -65,7 +65,8 @@ const round = passes => String(Number(passes.toFixed(2)))
 // A whole training: says 'step' after each step, 'measured' after each measurement (four in a pass, or wherever
 // `isDue` says so), and nothing where it only offers to stop. `report` gets the figures.
 export function* session(network, [train, valid], { loss, lr, bs, seed }, report, isDue = () => false) {
-  let passes = 0, steps = [], mean = key => steps.reduce((sum, step) => sum + step[key], 0) / steps.length
+  let passes = 0, steps = []
+  const mean = key => steps.reduce((sum, step) => sum + step[key], 0) / steps.length
   report({ passes, valid: yield* evaluating(network, valid, loss) })
   yield 'measured'
   for (const done of training(network, train, { loss, lr, bs, seed, passes: PASSES })) {
@@ -169,7 +170,8 @@ function render({ model, el }) {
     drawUnits()
     drawFacts()
     if (playing) return go(playing)
-    said.textContent = `Press Play. A pass is ${data ? data[0].labels.length.toLocaleString('en-US') : 'about 2,000'} digits here.`
+    const n = data ? data[0].labels.length.toLocaleString('en-US') : 'about 2,000'
+    said.textContent = `Press Play. A pass is ${n} digits here.`
   }
 
   function report(figures) {
@@ -198,8 +200,9 @@ function render({ model, el }) {
     const most = Math.max(0.1, ...lines.valid.concat(lines.seen).map(([, v]) => v || 0))
     const top = key === 'loss' ? Math.min(20, 1.05 * most) : 1
     if (charts[key]?.top !== top) { // else only the curves are new
-      const box = document.createElement('div'), plot = makePlot(box, { x: [0, PASSES], y: [0, top], xlabel: 'passes', ylabel: key,
-        label: `The ${key} over the passes. The text below says where it ends.`, width: 360, height: 230 })
+      const label = `The ${key} over the passes. The text below says where it ends.`
+      const box = document.createElement('div'), size = { width: 360, height: 230 }
+      const plot = makePlot(box, { x: [0, PASSES], y: [0, top], xlabel: 'passes', ylabel: key, label, ...size })
       const [seen, valid] = ['curve', 'curve new'].map(kind => draw('path', { class: kind }, plot.box))
       if (charts[key]) charts[key].box.replaceWith(box)
       else plots.append(box)
@@ -240,6 +243,7 @@ function render({ model, el }) {
     cancelAnimationFrame(frame)
     playing = ''
     play.textContent = 'Play'
+    drawUnits()
     if (latest.valid) said.textContent = `${word} ${figures(latest)}`
   }
 

@@ -15,13 +15,18 @@ function makeModel(state) {
   }
 }
 
+const models = {} // of the page's widgets, by name
+
 async function bring(box) {
   const { default: widget } = await import(new URL(`widgets/${box.dataset.name}.js`, import.meta.url))
   const live = document.createElement('div')
-  await widget.render({ model: makeModel(JSON.parse(box.dataset.state)), el: live })
+  const model = models[box.dataset.name] = makeModel(JSON.parse(box.dataset.state))
+  await widget.render({ model, el: live })
   box.replaceChildren(live) // the still picture stays until here
 }
-document.querySelectorAll('.digitlab-widget').forEach(bring)
+await Promise.all([...document.querySelectorAll('.digitlab-widget')].map(bring))
+// Where both are on a page, the network that is trained there reads what is drawn.
+models.train?.on('change:read', () => models.pad?.set('read', models.train.get('read')))
 
 // What is wider than its column scrolls; the keyboard can do that only where it can go.
 function letKeysScroll() {
