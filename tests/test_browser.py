@@ -121,7 +121,7 @@ def move_three(page):
 
 def draw_digits(page):
     pad = page.locator('.digitlab-pad')
-    digit = pad.locator('.model').last.locator('.digit')
+    digit = pad.locator('[data-model="small convnet"] .digit')
     pad.locator('.paper').scroll_into_view_if_needed()
     box = pad.locator('.paper').bounding_box()
     points = [(box['x'] + x*box['width'], box['y'] + y*box['height'])
@@ -139,7 +139,34 @@ def draw_digits(page):
     pad.get_by_role('button', name='Clear').click()
     expect(digit).to_have_text('–')
 
-MOVES = {'.digitlab-rate': move_rate, '.digitlab-three': move_three, '.digitlab-pad': draw_digits}
+def move_score(page): # and back
+    box = page.locator('.digitlab-softmax')
+    before = box.inner_text()
+    box.locator('input').first.press('ArrowRight')
+    assert box.inner_text() != before
+    box.get_by_role('button', name='Reset').click()
+    assert box.inner_text() == before
+
+def move_kernel(page): # its last preset, then another digit
+    box = page.locator('.digitlab-kernel')
+    said = [box.locator('.sum').inner_text()]
+    box.locator('.buttons button').last.click()
+    box.locator('.where input').first.press('End')
+    said.append(box.locator('.sum').inner_text())
+    assert said[0] != said[1]
+
+def train_network(page):
+    box = page.locator('.digitlab-train')
+    box.get_by_role('button', name='One step').press('Enter')
+    expect(box.get_by_role('status')).to_contain_text('accuracy')
+    first = box.get_by_role('status').inner_text()
+    box.get_by_role('button', name='Reset').click()
+    box.get_by_role('button', name='One step').click()
+    expect(box.get_by_role('status')).to_have_text(first)  # from the same weights
+
+MOVES = {'.digitlab-rate': move_rate, '.digitlab-three': move_three, '.digitlab-pad': draw_digits,
+         '.digitlab-softmax': move_score, '.digitlab-kernel': move_kernel,
+         '.digitlab-train': train_network}
 
 def move_all(page, name): # every widget of a page
     for kind, move in MOVES.items():

@@ -38,7 +38,7 @@ function render({ model, el }) {
 .digitlab-kernel .patch { position: absolute; outline: 2px solid var(--dl-red); pointer-events: none }
 .digitlab-kernel .buttons { display: flex; flex-wrap: wrap; gap: 6px; margin: 10px 0 6px }
 .digitlab-kernel .buttons button { padding: 4px 10px }
-.digitlab-kernel button[aria-pressed=true] { background: var(--dl-blue); color: #fff }
+.digitlab-kernel button[aria-pressed=true] { background: #1f6fb5; color: #fff }
 .digitlab-kernel .nine { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 2px 14px; max-width: 560px }
 .digitlab-kernel .nine .slider { display: block; text-align: center }
 .digitlab-kernel .nine .slider .value { display: block; width: auto; text-align: center; font-weight: 400; white-space: nowrap }
