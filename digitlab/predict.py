@@ -107,7 +107,7 @@ def _fill_between(mask):
     def between(mask): return seen(mask) & seen(mask[::-1])[::-1]
     return between(mask) | between(mask.T).T
 
-# %% ../nbs/08_your_own_digits.ipynb #7f8cde3f
+# %% ../nbs/08_your_own_digits.ipynb #a50776f4
 def _find_sheet(gray):
     "A mask of what lies on a sheet or in a frame, and its tilt; None if all of it is paper"
     dark = gray <= _split_gray(gray)
@@ -128,10 +128,12 @@ def crop_sheet(gray:np.ndarray)->np.ndarray: # [H,W], 0 to 1 -> a part of it
         if found is None or found[0].sum() < 50: return gray
         box, (sheet, tilt) = _box(found[0]), found
         gray, sheet = gray[box], sheet[box]
-        ink = np.where(sheet, gray - _fit_surface(gray, ~sheet, 1e-3), 0)
+        paper = np.median(gray[sheet])
+        no_paper = ~sheet | (abs(gray - paper) > .2)
+        ink = np.where(sheet, gray - _fit_surface(gray, no_paper, 1e-3), 0)
         if np.ptp(np.quantile(ink[sheet], [.002, .998])) < .1:
             raise ValueError('there is nothing on the sheet or in the frame')
-        gray = np.median(gray[sheet]) + ndimage.rotate(ink, tilt, order=1)
+        gray = paper + ndimage.rotate(ink, tilt, order=1)
     return gray
 
 # %% ../nbs/08_your_own_digits.ipynb #2eb5f921
