@@ -92,7 +92,7 @@ def _resnet18(generator):
     trim_padding(network, torch.zeros(2, 28, 28))
     return network.to(memory_format=torch.channels_last)
 
-# %% ../nbs/07_resnet18_comparison.ipynb #e3efd5b4
+# %% ../nbs/07_resnet18_comparison.ipynb #ed0e3ec1
 def train_model(model:nn.Module, # on the device of the images
                 x:Tensor, # images, uint8 [N,28,28]
                 y:Tensor, # classes, int [N]
@@ -103,12 +103,11 @@ def train_model(model:nn.Module, # on the device of the images
                 batches:type=Batches, # or ShiftedBatches
                 opt=partial(torch.optim.AdamW, fused=True), # opt(params, lr)
                 schedule=None, # schedule(opt, total_steps=n); None: one cycle
-                step=None, # step(learner, xb, yb), as for `DigitLearner`
                )->float: # seconds
     "Train `model` in place, in batches of 128"
     one_cycle = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=lr)
     train = batches(x, y, 128, make_generator(seed))
-    learner = DigitLearner(model, train, None, loss, lr, opt=opt, step=step)
+    learner = DigitLearner(model, train, None, loss, lr, opt=opt)
     start = perf_counter()
     learner.fit(epochs, schedule or one_cycle)
     return perf_counter() - start
