@@ -2,12 +2,19 @@
 import os, subprocess, sys
 from pathlib import Path
 
-import pytest
+import nbformat, pytest
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT/'dev')]
 os.environ.setdefault('MPLBACKEND', 'agg')
+LESSONS = [p for p in sorted((ROOT/'nbs').glob('[0-9]*.ipynb')) if '-Copy' not in p.name]
+NOTEBOOKS = [*LESSONS, *sorted((ROOT/'nbs'/'appendix').glob('*.ipynb'))]
+each_lesson = pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
+each_notebook = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 
+
+def read(path): return nbformat.read(path, as_version=4)
+def tagged(notebook, tag): return [c for c in notebook.cells if tag in c.metadata.get('tags', [])]
 
 @pytest.fixture
 def python():

@@ -3,7 +3,6 @@ import json, os, re, signal, subprocess, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 
-import nbformat
 import pytest
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -261,17 +260,6 @@ def test_data_and_predict(monkeypatch, words, status, said):
     done = digitlab(*words)
     assert done.exit_code == status and said in done.output
     assert status == 2 or max(map(len, done.output.splitlines())) <= 80
-
-
-NOTEBOOKS = [path for path in sorted((ROOT/'nbs').rglob('*.ipynb')) if path.parent.name[0] != '.']
-
-@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda path: path.stem)
-def test_papermill_sees_every_parameter(path):
-    "It passes over lines with two equals signs, so no comment may hold one"
-    cells = [cell for cell in nbformat.read(path, 4).cells
-             if 'parameters' in cell.metadata.get('tags', [])]
-    named = re.findall(r'^(\w+)', '\n'.join(cell.source for cell in cells), re.M)
-    assert list(run.make_job(path).parameters) == named
 
 
 def test_refresh(project):
