@@ -46,7 +46,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'digitlab.data._cache': ('appendix/data.html#_cache', 'digitlab/data.py'),
                                'digitlab.data._fetch_file': ('appendix/data.html#_fetch_file', 'digitlab/data.py'),
                                'digitlab.data._idx_file': ('appendix/data.html#_idx_file', 'digitlab/data.py'),
-                               'digitlab.data._in_threads': ('appendix/data.html#_in_threads', 'digitlab/data.py'),
                                'digitlab.data._place': ('appendix/data.html#_place', 'digitlab/data.py'),
                                'digitlab.data._read_folder': ('appendix/data.html#_read_folder', 'digitlab/data.py'),
                                'digitlab.data._read_mnist': ('appendix/data.html#_read_mnist', 'digitlab/data.py'),

@@ -67,13 +67,7 @@ def _read_png(path):
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
         raise ValueError(f"{path} can't be read: {e}; replace or remove it") from e
 
-# %% ../nbs/appendix/data.ipynb #df4ddee2
-def _in_threads(function, items, doing):
-    "Results of `function` for each of `items`, in order"
-    with ThreadPool(2) as pool:
-        return list(progress_bar(len(items), doing, pool.imap(function, items, 50)))
-
-# %% ../nbs/appendix/data.ipynb #de537cc1
+# %% ../nbs/appendix/data.ipynb #5de04063
 def _place(path): return len(path.stem), path.stem, path.parent.name  # so that 10 follows 9
 
 def _read_png_folder(folder):
@@ -83,7 +77,9 @@ def _read_png_folder(folder):
         paths = sorted((folder/part).glob('[0-9]/[!.]*.[pP][nN][gG]'), key=_place)
         labels = np.array([int(path.parent.name) for path in paths], np.uint8)
         if len(np.unique(labels)) < 10: raise ValueError(f'{folder/part} lacks PNGs of a digit')
-        pixels = b''.join(_in_threads(_read_png, paths, f'reading {part}'))
+        with ThreadPool(2) as pool:
+            images = pool.imap(_read_png, paths, 50)
+            pixels = b''.join(progress_bar(len(paths), f'reading {part}', images))
         arrays += [np.frombuffer(pixels, np.uint8).reshape(-1, 28, 28).copy(), labels]
     return arrays
 
@@ -225,14 +221,14 @@ def read_digits(source:str|Path='auto', # auto, mnist, digits, or a folder
         print(f"{e}. These are scikit-learn's 1,797 digits.", file=sys.stderr)
         return _read_sklearn()
 
-# %% ../nbs/appendix/data.ipynb #7d8d5316
+# %% ../nbs/appendix/data.ipynb #0ef22a40
 def _write_tree(digits, folder):
     "Write all images below `folder` as <part>/<digit>/<number>.png"
-    def write(item): Image.fromarray(item[0]).save(item[1], compress_level=1)
     for part, x, y in (('training', *digits[:2]), ('testing', *digits[2:4])):
         for digit in range(10): (folder/part/str(digit)).mkdir(parents=True)
-        paths = [folder/part/str(digit)/f'{n}.png' for n, digit in enumerate(y.tolist())]
-        _in_threads(write, list(zip(x.numpy(), paths)), f'writing {part}')
+        pairs = progress_bar(len(y), f'writing {part}', zip(x.numpy(), y.tolist()))
+        for n, (image, digit) in enumerate(pairs):
+            Image.fromarray(image).save(folder/part/str(digit)/f'{n}.png', compress_level=1)
 
 def find_digits(source:str|Path='auto', # auto, mnist, digits, or a folder
                )->Path: # training/<digit>/<number>.png and testing/<digit>/<number>.png
