@@ -126,6 +126,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'digitlab.run._CommandError': ('appendix/run.html#_commanderror', 'digitlab/run.py'),
                               'digitlab.run._one_line_errors': ('appendix/run.html#_one_line_errors', 'digitlab/run.py'),
                               'digitlab.run.data_command': ('appendix/run.html#data_command', 'digitlab/run.py'),
+                              'digitlab.run.describe': ('appendix/run.html#describe', 'digitlab/run.py'),
                               'digitlab.run.find_notebooks': ('appendix/run.html#find_notebooks', 'digitlab/run.py'),
                               'digitlab.run.full_sizes': ('appendix/run.html#full_sizes', 'digitlab/run.py'),
                               'digitlab.run.join_command': ('appendix/run.html#join_command', 'digitlab/run.py'),

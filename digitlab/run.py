@@ -4,8 +4,8 @@
 
 # %% auto #0
 __all__ = ['parse_value', 'full_sizes', 'kernel_env', 'Job', 'make_job', 'read_cells', 'read_results', 'run_job',
-           'find_notebooks', 'set_values', 'wrap', 'summary', 'run_jobs', 'write_report', 'main', 'run_command',
-           'data_command', 'predict_command', 'train_command', 'join_command']
+           'find_notebooks', 'set_values', 'wrap', 'summary', 'run_jobs', 'describe', 'write_report', 'main',
+           'run_command', 'data_command', 'predict_command', 'train_command', 'join_command']
 
 # %% ../nbs/appendix/run.ipynb #9e67d95a
 import ast, json, os, platform, re, shutil, signal, subprocess, sys, tempfile, textwrap, time
@@ -148,9 +148,9 @@ def summary(job:Job)->str:
     outcome = f'{job.path.stem}: {job.status} ({job.seconds:.1f} s)'
     return wrap('\n'.join([outcome, *(result['text'] for result in read_results(job.cells))]))
 
-# %% ../nbs/appendix/run.ipynb #e173459c
-def run_jobs(jobs:list, folder:Path, at_once:int=1, timeout:float|None=None)->int:
-    "Run notebooks and show how they are getting on; 0 if all passed, 1 if not, 130 if interrupted"
+# %% ../nbs/appendix/run.ipynb #11769d6d
+def run_jobs(jobs:list, folder:Path, at_once:int=1, timeout:float|None=None)->bool:
+    "Run notebooks and show how they are getting on; False if someone pressed Ctrl-C"
     from tqdm import tqdm
     env = kernel_env(min(at_once, len(jobs)))
     def run_one(job):
@@ -166,28 +166,38 @@ def run_jobs(jobs:list, folder:Path, at_once:int=1, timeout:float|None=None)->in
         except KeyboardInterrupt:
             pool.shutdown(wait=False, cancel_futures=True)
             for process in [job.process for job in jobs if job.process]: process.terminate()
-            return 130
-    return int(any(job.status != 'ok' for job in jobs))
+            return False
+    return True
 
-# %% ../nbs/appendix/run.ipynb #2193e9aa
-def write_report(run:dict, jobs:list, folder:Path)->None:
-    "Write results.json and report.html"
+# %% ../nbs/appendix/run.ipynb #e30a38ff
+def describe(job:Job)->dict:
+    "What results.json keeps of a notebook"
+    defaults = {name: parse_value(p['default']) for name, p in job.parameters.items()}
+    return dict(name=job.path.stem, status=job.status, seconds=job.seconds, log=job.log,
+                parameters=defaults | job.values, results=read_results(job.cells))
+
+def write_report(run:dict, notebooks:list, folder:Path)->int: # 1 if one failed, or 0
+    "Write results.json and report.html; the executed notebooks are in `folder` already"
     from jinja2 import ChainableUndefined, Environment, PackageLoader
     from digitlab.show import value_text
-    notebooks = [dict(name=job.path.stem, status=job.status, seconds=job.seconds,
-                      parameters=job.values, results=read_results(job.cells)) for job in jobs]
-    (folder/'results.json').write_text(json.dumps(run | dict(notebooks=notebooks), indent=1))
+    n_ok = sum(one['status'] == 'ok' for one in notebooks)
+    headline = f'{n_ok} of {len(notebooks)} notebooks passed'
+    click.echo(f'\n{headline}')
+    run = run | dict(headline=headline, notebooks=notebooks)
+    (folder/'results.json').write_text(json.dumps(run, indent=1, default=str))
+    cells = {one['name']: read_cells(folder/f'{one["name"]}.ipynb') for one in notebooks}
     pages = Environment(loader=PackageLoader('digitlab', ''), autoescape=True,
                         undefined=ChainableUndefined, trim_blocks=True)
-    page = pages.get_template('report.html.j2').render(
-        run, jobs=jobs, read_results=read_results, value_text=value_text)
+    page = pages.get_template('report.html.j2').render(run, cells=cells, value_text=value_text)
     (folder/'report.html').write_text(page, encoding='utf-8', errors='backslashreplace')
     latest = folder.with_name('latest')
     with suppress(OSError):  # some disks have no links
         latest.unlink(missing_ok=True)
         latest.symlink_to(folder.name)
+    click.echo(f'report: {folder/"report.html"}')
+    return int(n_ok < len(notebooks))
 
-# %% ../nbs/appendix/run.ipynb #2a0e9760
+# %% ../nbs/appendix/run.ipynb #4994daa6
 class _CommandError(click.ClickException): exit_code = 2
 
 @contextmanager
@@ -231,18 +241,13 @@ def run_command(notebooks, full, pairs, jobs, timeout, out, **options):
         folder.mkdir(parents=True)
     full = full and not pairs
     if not full: click.echo('These are not the published figures: for those, --full without -p.')
-    with suppress(ValueError):  # only the main thread can ask for this
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as if it were Ctrl-C
-    status = run_jobs(todo, folder, jobs, timeout)
-    n_ok = sum(job.status == 'ok' for job in todo)
-    run = dict(headline=f'{n_ok} of {len(todo)} notebooks passed', full=full,
-               started=f'{started:%Y-%m-%d %H:%M} UTC',
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as if it were Ctrl-C
+    finished = run_jobs(todo, folder, jobs, timeout)
+    run = dict(full=full, started=f'{started:%Y-%m-%d %H:%M} UTC',
                source=given.get('source', 'no digits'), device=given.get('device', 'not used'),
                system=f'digitlab {__version__}, torch {version("torch")}, {platform.platform()}')
-    click.echo(f'\n{run["headline"]}')
-    with _one_line_errors(): write_report(run, todo, folder)
-    click.echo(f'report: {folder/"report.html"}')
-    sys.exit(status)
+    with _one_line_errors(): failed = write_report(run, [describe(job) for job in todo], folder)
+    sys.exit(failed if finished else 130)
 
 # %% ../nbs/appendix/run.ipynb #409a2c65
 @main.command('data')
@@ -294,26 +299,18 @@ def train_command(network, path, force, **options):
         from digitlab.scale import train_file
         train_file(network, path, **options)
 
-# %% ../nbs/appendix/run.ipynb #b7e41d05
+# %% ../nbs/appendix/run.ipynb #3839d5d7
 @main.command('join')
 @click.argument('folders', nargs=-1, required=True, metavar='FOLDER...', type=Path)
-@click.option('--out', type=Path, default=Path('runs/joined'), help='Where the report goes.')
+@click.option('--out', type=Path, default=Path('runs/joined'), help='A new folder for it.')
 def join_command(folders, out):
     """Make one report of several runs, such as those of notebooks on machines of their own.
 
     Exit status: 0 all passed, 1 a notebook failed, 2 refused."""
     with _one_line_errors():
-        out.mkdir(parents=True, exist_ok=True)
-        jobs = []
+        runs = [json.loads((folder/'results.json').read_text()) for folder in folders]
+        out.mkdir(parents=True)
         for folder in folders:
-            run = json.loads((folder/'results.json').read_text())
-            for kept in run['notebooks']:
-                path = folder/f'{kept["name"]}.ipynb'
-                if path.is_file(): shutil.copy(path, out)
-                jobs.append(Job(path, values=kept['parameters'], status=kept['status'],
-                                seconds=kept['seconds'], cells=read_cells(path)))
-        n_ok = sum(job.status == 'ok' for job in jobs)
-        headline = f'{n_ok} of {len(jobs)} notebooks passed'
-        write_report(run | dict(headline=headline), jobs, out)
-    click.echo(f'{headline}\nreport: {out/"report.html"}')
-    sys.exit(int(n_ok < len(jobs)))
+            for path in folder.glob('*.ipynb'): shutil.copy(path, out)
+        notebooks = [one for run in runs for one in run['notebooks']]
+        sys.exit(write_report(runs[0], notebooks, out))

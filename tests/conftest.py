@@ -3,10 +3,14 @@ import os, subprocess, sys
 from pathlib import Path
 
 import nbformat, pytest
+from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT/'dev')]
 os.environ.setdefault('MPLBACKEND', 'agg')
+settings.register_profile('digitlab', deadline=None, derandomize=True, database=None,
+                          suppress_health_check=list(HealthCheck))
+settings.load_profile('digitlab')
 LESSONS = [p for p in sorted((ROOT/'nbs').glob('[0-9]*.ipynb')) if '-Copy' not in p.name]
 NOTEBOOKS = [*LESSONS, *sorted((ROOT/'nbs'/'appendix').glob('*.ipynb'))]
 each_lesson = pytest.mark.parametrize('path', LESSONS, ids=lambda p: p.stem)
