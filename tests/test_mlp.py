@@ -4,7 +4,6 @@ import math
 import pytest, torch
 import torch.nn.functional as F
 from hypothesis import given, settings, strategies as st
-from torch import nn
 
 from digitlab.mlp import digit_cross_entropy, linear_model, mlp, sigmoid_mse, softmax_mse
 from digitlab.tensors import make_generator
@@ -18,7 +17,7 @@ each_loss = pytest.mark.parametrize('loss', THEIRS, ids=lambda f: f.__name__)
 
 
 @each_loss
-@settings(max_examples=50, deadline=None, derandomize=True, database=None)
+@settings(max_examples=50)
 @given(st.integers(0, 2**32), st.integers(1, 40), st.integers(2, 12), st.floats(0, 900))
 def test_values_and_gradients_are_pytorchs(loss, seed, n, c, scale):
     generator = make_generator(seed)
@@ -35,39 +34,7 @@ def test_ties_and_infinite_logits():
                     for f in (digit_cross_entropy, F.cross_entropy))
     torch.testing.assert_close(ours, theirs)
 
-@each_loss
-@pytest.mark.parametrize('logits, targets',
-                         [((5,), (5,)), ((5, 1), (5,)), ((5, 3), (4,)), ((5, 3), (5, 1)),
-                          ((5, 3), (1,))])
-def test_wrong_shapes(loss, logits, targets):
-    with pytest.raises((ValueError, IndexError)):
-        loss(torch.zeros(logits), torch.zeros(targets, dtype=torch.long))
-
-@each_loss
-@pytest.mark.parametrize('label', [-1, -100, 3])
-def test_labels_out_of_range(loss, label):
-    with pytest.raises((RuntimeError, IndexError)): # PyTorch's own
-        loss(torch.zeros(2, 3), torch.tensor([0, label]))
-
 def test_global_generator_is_left_alone():
     before = torch.get_rng_state()
     linear_model(make_generator(0)), mlp((784, 8, 10), make_generator(0))
     assert torch.equal(before, torch.get_rng_state())
-
-def test_one_generator_gives_one_model_after_another():
-    generator = make_generator(0)
-    first, second = (mlp((4, 3, 2), generator) for _ in range(2))
-    again = mlp((4, 3, 2), make_generator(0))
-    assert torch.equal(first[1].weight, again[1].weight)
-    assert not torch.equal(first[1].weight, second[1].weight)
-
-def test_layers():
-    model = mlp((784, 8, 6, 4), make_generator(0), nn.Tanh)
-    assert [type(m) for m in model] == [nn.Flatten, nn.Linear, nn.Tanh, nn.Linear, nn.Tanh,
-                                        nn.Linear]
-    assert model[2] is not model[4] and model(torch.zeros(2, 28, 28)).shape == (2, 4)
-
-def test_start_keeps_sizes():
-    x = torch.randn(2000, 500, generator=make_generator(1)).relu()
-    hidden = mlp((500, 400, 300), make_generator(0))[1](x).relu()
-    assert abs(hidden.square().mean()/x.square().mean() - 1) < 0.1

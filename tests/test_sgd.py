@@ -4,16 +4,9 @@ import math
 import pytest
 import torch
 
-from digitlab.sgd import descend, sgd_step
+from digitlab.sgd import descend
 
 DEVICES = ['cpu', *['cuda'] * torch.cuda.is_available()]
-
-
-@pytest.mark.parametrize('lr', [0, -0.1, math.nan, math.inf])
-def test_step_refuses_a_rate(lr):
-    x = torch.ones(1, requires_grad=True)
-    with pytest.raises(ValueError, match='lr must be positive and finite'): sgd_step([x], lr)
-    assert x.item() == 1
 
 
 @pytest.mark.parametrize('device', DEVICES)
@@ -31,8 +24,3 @@ def test_parameters_of_a_module_are_stepped_every_time():
     model, x = torch.nn.Linear(2, 1), torch.ones(4, 2)
     losses = descend(lambda x: (model(x)**2).mean(), model.parameters(), 0.05, [(x,)] * 5)
     assert (losses.diff() < 0).all()
-
-
-def test_a_loss_that_runs_away_is_named():
-    x = torch.tensor([1.], requires_grad=True)
-    with pytest.raises(ValueError, match='not finite: use a smaller lr than 10'): descend(lambda: (x**2).sum(), [x], 10, [()] * 50)

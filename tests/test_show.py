@@ -4,18 +4,14 @@ from types import SimpleNamespace
 import matplotlib.pyplot as plt, pandas as pd, pytest, torch
 
 from digitlab import show
-from digitlab.show import (progress_bar, result, show_figure, show_images, show_widget, use_style,
-                           value_text, widget_source)
+from digitlab.show import progress_bar, result, show_figure, show_images, use_style, value_text
 
 
-@pytest.mark.parametrize('n, ncols, rows, columns',
-                         [(3, {}, 1, 3), (10, {}, 1, 10), (11, {}, 2, 10),
-                          (11, dict(ncols=4), 3, 4)])
+@pytest.mark.parametrize('n, ncols, rows, columns', [(3, 10, 1, 3), (11, 10, 2, 10), (11, 4, 3, 4)])
 def test_images_stand_in_rows(n, ncols, rows, columns, monkeypatch):
     figures = []
     monkeypatch.setattr(show, 'show_figure', lambda fig, alt: figures.append((fig, alt)))
-    show_images(torch.rand(n, 28, 28), **ncols)
-    with pytest.raises(ValueError, match='zip.. argument 2 is shorter'): show_images(torch.rand(n, 5, 5), titles=[1]*(n - 1))
+    show_images(torch.rand(n, 28, 28), ncols=ncols)
     (fig, alt), = figures
     assert fig.axes[0].get_gridspec().get_geometry() == (rows, columns) and alt
     plt.close('all')
@@ -24,6 +20,9 @@ def test_images_stand_in_rows(n, ncols, rows, columns, monkeypatch):
                                     torch.rand(0, 28, 28)])
 def test_not_images(images):
     with pytest.raises(ValueError, match='show a single one as'): show_images(images)
+
+def test_a_title_is_missing():
+    with pytest.raises(ValueError, match='shorter'): show_images(torch.rand(2, 5, 5), titles=[1])
 
 def test_figures_need_words(shown):
     use_style()
@@ -60,17 +59,6 @@ def test_results_are_checked(shown, value, expected, tol, ok):
         result('x', value, expected, tol)
     result('x', value, expected, tol, check=False)
     assert len(shown) == 2  # shown and kept, also where it is wrong
-
-
-def test_widget_source_stands_alone():
-    for path in (show.resources.files('digitlab')/'widgets').iterdir():
-        if path.name.endswith('.js'): assert 'from \'./' not in widget_source(path.name[:-3])
-
-def test_a_widget_without_a_frontend_is_a_picture(shown):
-    show_widget('pad', plt.figure(), 'a pad', scores=[0.1])
-    widget = shown[0]['application/vnd.digitlab.widget+json']
-    assert widget == {'name': 'pad', 'state': {'scores': [0.1]}}
-    assert shown[0]['image/png'].startswith(b'\x89PNG') and shown[0]['text/plain'] == 'a pad'
 
 
 @pytest.mark.parametrize('watched', [True, False])
