@@ -38,10 +38,11 @@ def test_an_answer_needs_a_check():
         student.empty_answer('a = 1', 'assert b')
 
 def test_work_is_not_overwritten(tmp_path):
-    student.main([str(tmp_path)])
+    def make(*words): student.main([str(tmp_path), *words], standalone_mode=False)
+    make()
     work = tmp_path/LESSONS[0].name
     work.write_text('my work')
-    with pytest.raises(SystemExit, match='so nothing is written'): student.main([str(tmp_path)])
+    with pytest.raises(SystemExit, match='so nothing is written'): make()
     assert work.read_text() == 'my work'
-    student.main([str(tmp_path), '--force'])
+    make('--force')
     assert work.read_text() != 'my work'
