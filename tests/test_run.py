@@ -81,10 +81,10 @@ def test_one_broken_notebook_never_costs_the_report(mixed):
     said = {name: one['status'] for name, one in mixed.notebooks.items()}
     assert mixed.status == 1 and '\n1 of 8 notebooks passed\n' in mixed.out
     for name, status in {
-            '01_50% #1': 'ok', '02_fails': 'FAILED in cell 4: ZeroDivisionError: division by zero',
-            '03_dies': 'FAILED in cell 4: .*Kernel died', '04_version': '.*nbformat version 5',
+            '01_50% #1': 'ok', '02_fails': 'FAILED: ZeroDivisionError: division by zero',
+            '03_dies': 'FAILED: .*Kernel died', '04_version': '.*nbformat version 5',
             '05_cell': 'FAILED: .*ValidationError', '06_late': 'FAILED: took over 0.05 s',
-            '07_exits': 'FAILED in cell 4: ended early',  # papermill calls it a success
+            '07_exits': 'FAILED: ended early',  # papermill calls it a success
             '08_text': 'FAILED: NotJSONError'}.items():
         assert re.match(status, said[name])
         assert f'{name}: {said[name][:6]}' in mixed.out and f'>{name}<' in mixed.report
@@ -102,7 +102,7 @@ def test_terminal_and_report(mixed):
     assert 'loss ? end: 1.5000 s  (published 1.4900)' in lines  # cp1252 has no arrow
     assert lines[-1] == f'report: {Path("runs")/mixed.folder.name/"report.html"}'
     for text in ('<td>loss → end</td><td>1.5000 s</td><td>1.5000</td><td>1.4900</td>',
-                 '<h2>About 02_fails</h2>', '<h3>models</h3>', '<td>0.9800</td>',
+                 '<h2>About 02_fails</h2>', '>&#34;In [3]&#34;:', '<h3>models</h3>', '<td>0.9800</td>',
                  'alt="a &lt;dot&gt;"', '# &lt;b&gt;', 'href="01_50%25%20%231.ipynb"'):
         assert text in mixed.report
     assert not re.search(r'\x1b|<script|<link|url\(|(src|href)="(?!data:|#|0\d_)', mixed.report)
@@ -135,7 +135,7 @@ def test_ended_while_it_runs(project, request):
     out, err = process.communicate(timeout=300)
     assert process.returncode == 130 and err == '' and '0 of 2 notebooks passed' in out
     first, second = json.loads((project/'runs'/'latest'/'results.json').read_text())['notebooks']
-    assert first['status'] == 'FAILED in cell 3: ended early' and second['status'] == 'not run'
+    assert first['status'] == 'FAILED: ended early' and second['status'] == 'not run'
     wait_for(lambda: not Path(f'/proc/{pid.read_text()}').exists())
 
 def test_report_on_a_full_disk(project, monkeypatch):
