@@ -4,9 +4,10 @@ Headless Chromium drives them. Pictures are kept in the folder that DIGITLAB_SHO
 import json, os, re, secrets, shutil, socket, subprocess, sys, time
 from pathlib import Path
 from urllib.parse import urlsplit
-from urllib.request import urlopen
 
-import nbformat, pytest
+import nbformat, pytest, urllib3
+
+from conftest import NOTEBOOKS, ROOT, each_notebook, read
 
 if not any('test_browser' in word for word in sys.argv):
     pytest.skip('runs when asked for', allow_module_level=True)
@@ -14,9 +15,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect, sync_playwright
 expect.set_options(timeout=60_000)
 
-ROOT = Path(__file__).parents[1]
 SITE = ROOT/'dev'/'site'/'_site'
-NOTEBOOKS = [p for folder in ('nbs', 'nbs/appendix') for p in sorted((ROOT/folder).glob('*.ipynb'))]
 LONGEST = 1200  # seconds that a notebook may take
 SETTINGS = {
     'notebook-extension/tracker': {'windowingMode': 'none'},  # cells off screen are rendered too
@@ -41,7 +40,7 @@ CUT = """() => [...document.querySelectorAll('.cell_input pre')].map(p => p.chec
 def lab(tmp_path_factory): # a JupyterLab over a copy of nbs/, with settings of its own
     home, token = tmp_path_factory.mktemp('lab'), secrets.token_hex(24)
     for path in NOTEBOOKS:
-        notebook, copy = nbformat.read(path, 4), home/path.relative_to(ROOT)
+        notebook, copy = read(path), home/path.relative_to(ROOT)
         for cell in notebook.cells:
             if cell.cell_type == 'code': cell.execution_count = None
             if 'DIGITLAB_MNIST' not in os.environ: # nothing is fetched
@@ -49,27 +48,22 @@ def lab(tmp_path_factory): # a JupyterLab over a copy of nbs/, with settings of 
         copy.parent.mkdir(parents=True, exist_ok=True)
         nbformat.write(notebook, copy)
     for name, values in SETTINGS.items():
-        path = home/'settings'/'@jupyterlab'/f'{name}.jupyterlab-settings'
+        path = home/'lab'/'user-settings'/'@jupyterlab'/f'{name}.jupyterlab-settings'
         path.parent.mkdir(parents=True)
         path.write_text(json.dumps(values))
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
-    url = f'http://127.0.0.1:{port}/'
     words = [sys.executable, '-m', 'jupyterlab', '--no-browser', '--allow-root',
              '--expose-app-in-browser', '--LabApp.extension_manager=readonly',
-             f'--ServerApp.port={port}', f'--ServerApp.root_dir={home/"nbs"}',
-             f'--LabApp.user_settings_dir={home/"settings"}',
-             f'--LabApp.workspaces_dir={home/"workspaces"}']
-    env = os.environ | {'JUPYTER_TOKEN': token, 'JUPYTER_CONFIG_DIR': str(home/'config'),
-                        'JUPYTER_RUNTIME_DIR': str(home/'runtime')}
+             f'--ServerApp.port={port}', f'--ServerApp.root_dir={home/"nbs"}']
+    folders = {'JUPYTER_CONFIG_DIR': str(home), 'JUPYTER_RUNTIME_DIR': str(home/'runtime')}
     with (home/'log').open('w') as log:
-        process = subprocess.Popen(words, env=env, stdout=log, stderr=log)
-    for _ in range(240):
-        try: urlopen(f'{url}api?token={token}').close()
-        except OSError: time.sleep(.5)
-        else: break
-    else: raise TimeoutError((home/'log').read_text())
+        process = subprocess.Popen(words, env=os.environ | folders | {'JUPYTER_TOKEN': token},
+                                   stdout=log, stderr=log)
+    url = f'http://127.0.0.1:{port}/'
+    until_it_is_there = urllib3.Retry(10, backoff_factor=.1)
+    urllib3.request('GET', f'{url}api?token={token}', retries=until_it_is_there)
     yield url, token
     process.terminate()
     process.wait(60)
@@ -97,30 +91,13 @@ def shoot(page, name):
     if folder := os.environ.get('DIGITLAB_SHOTS'): page.screenshot(path=Path(folder)/f'{name}.png')
 
 
-def move_rate(page):
-    box, knob = page.locator('.digitlab-rate'), page.locator('.digitlab-rate input')
-    said = [box.get_by_role('status').inner_text()]
-    for key, word in (('Home', 'Too small'), ('End', 'Diverging')):
-        knob.press(key)
-        expect(box.get_by_role('status')).to_contain_text(word)
-        said.append(box.get_by_role('status').inner_text())
-    assert len(set(said)) == 3
+def move_slider(page, box): # what the widget says changes; then every button once
+    before = box.inner_text()
+    box.locator('input[type=range]').first.press('End')
+    assert box.inner_text() != before
+    for button in box.get_by_role('button').all(): button.click()
 
-def move_three(page):
-    box = page.locator('.digitlab-three')
-    def loss(): return box.locator('.loss').inner_text()
-    before = loss()
-    box.locator('input').first.press('ArrowRight')
-    moved = loss()
-    box.get_by_role('button', name='Take a step').press('Enter')
-    expect(box.get_by_role('status')).to_contain_text('Step 1 moved a by')
-    assert len({before, moved, loss()}) == 3
-    shoot(page, 'three-step')
-    box.get_by_role('button', name='Reset').click()
-    assert loss() == before
-
-def draw_digits(page):
-    pad = page.locator('.digitlab-pad')
+def draw_digits(page, pad): # a 7 with the mouse, a 1 with the keyboard
     digit = pad.locator('[data-model="small convnet"] .digit')
     pad.locator('.paper').scroll_into_view_if_needed()
     box = pad.locator('.paper').bounding_box()
@@ -133,30 +110,12 @@ def draw_digits(page):
     expect(digit).to_have_text('7')
     shoot(page, 'pad-drawn')
     pad.locator('.paper').press('Escape')
-    expect(digit).to_have_text('–')
     for _ in range(20): pad.locator('.paper').press('Shift+ArrowDown')
     expect(digit).to_have_text('1')
     pad.get_by_role('button', name='Clear').click()
     expect(digit).to_have_text('–')
 
-def move_score(page): # and back
-    box = page.locator('.digitlab-softmax')
-    before = box.inner_text()
-    box.locator('input').first.press('ArrowRight')
-    assert box.inner_text() != before
-    box.get_by_role('button', name='Reset').click()
-    assert box.inner_text() == before
-
-def move_kernel(page): # its last preset, then another digit
-    box = page.locator('.digitlab-kernel')
-    said = [box.locator('.sum').inner_text()]
-    box.locator('.buttons button').last.click()
-    box.locator('.where input').first.press('End')
-    said.append(box.locator('.sum').inner_text())
-    assert said[0] != said[1]
-
-def train_network(page):
-    box = page.locator('.digitlab-train')
+def train_network(page, box):
     box.get_by_role('button', name='One step').press('Enter')
     expect(box.get_by_role('status')).to_contain_text('accuracy')
     first = box.get_by_role('status').inner_text()
@@ -164,20 +123,19 @@ def train_network(page):
     box.get_by_role('button', name='One step').click()
     expect(box.get_by_role('status')).to_have_text(first)  # from the same weights
 
-MOVES = {'.digitlab-rate': move_rate, '.digitlab-three': move_three, '.digitlab-pad': draw_digits,
-         '.digitlab-softmax': move_score, '.digitlab-kernel': move_kernel,
-         '.digitlab-train': train_network}
+SPECIAL = {'pad': draw_digits, 'train': train_network}
 
 def move_all(page, name): # every widget of a page
-    for kind, move in MOVES.items():
-        if not page.locator(kind).count(): continue
-        page.locator(kind).scroll_into_view_if_needed()
-        shoot(page, f'{name}{kind}-before')
-        move(page)
-        shoot(page, f'{name}{kind}-after')
+    for kind in 'rate', 'three', 'pad', 'softmax', 'kernel', 'train':
+        box = page.locator(f'.digitlab-{kind}')
+        if not box.count(): continue
+        box.scroll_into_view_if_needed()
+        shoot(page, f'{name}-{kind}-before')
+        SPECIAL.get(kind, move_slider)(page, box)
+        shoot(page, f'{name}-{kind}-after')
 
 
-@pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+@each_notebook
 def test_notebook(lab, chromium, path):
     (url, token), wrong = lab, []
     page = open_page(chromium, url, wrong)
