@@ -29,21 +29,29 @@ def node(code, folder): # what the ES module `code` prints, as JSON
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
-def test_network_as_torch(tmp_path):
-    digits, model = read_digits(), load_model()[0]
+def test_home_models_as_torch(tmp_path): # all four, on every test image
+    trained, digits = build['train_models'](read_digits('digits')), read_digits()
     (tmp_path/'images').write_bytes(digits.test_x.numpy().tobytes())
-    (tmp_path/'layers.json').write_text(LAYERS)
-    probs = node("""import { readFileSync } from 'node:fs'
-        import { predict, readNetwork } from './widgets/nn.js'
-        const network = readNetwork(JSON.parse(readFileSync('layers.json')))
-        const images = readFileSync('images'), answers = []
+    (tmp_path/'models.json').write_text(json.dumps(build['home_models'](*trained)))
+    told = node("""import { readFileSync } from 'node:fs'
+        import { readNetwork } from './widgets/nn.js'
+        import { verdictsOf } from './widgets/pad.js'
+        const models = JSON.parse(readFileSync('models.json')).map(
+            ({ layers, ...about }) => ({ ...about, network: readNetwork(layers) }))
+        const images = readFileSync('images'), told = models.map(() => ({ digits: [], scores: [] }))
         for (let at = 0; at < images.length; at += 784)
-            answers.push(predict(network, images.subarray(at, at + 784)))
-        console.log(JSON.stringify(answers))""", tmp_path)
-    with torch.no_grad():
-        expected = torch.cat([model(x).softmax(1) for x in digits.test_x.split(500)])
-    assert torch.equal(torch.tensor(probs).argmax(1), expected.argmax(1))
-    assert (torch.tensor(probs) - expected).abs().max() < 1e-5
+            verdictsOf(images.subarray(at, at + 784), models).forEach(({ digit, scores }, i) => {
+                told[i].digits.push(digit)
+                told[i].scores.push(scores)
+            })
+        console.log(JSON.stringify(told))""", tmp_path)
+    x, (baseline, *networks) = scale_pixels(digits.test_x), trained
+    scores = [torch.cdist(x.flatten(1), baseline.means_.flatten(1))**2/784]
+    with torch.no_grad(): scores += [model(x).softmax(1) for model in [*networks, load_model()[0]]]
+    preds = [baseline.predict(x), *(probs.argmax(1) for probs in scores[1:])]
+    for one, expected, pred in zip(told, scores, preds, strict=True):
+        assert one['digits'] == pred.tolist()
+        assert (torch.tensor(one['scores']) - expected).abs().max() < 1e-5
 
 def test_drawings_are_read(tmp_path): # digits blown up to the pad's size
     digits = read_digits()

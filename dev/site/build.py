@@ -48,22 +48,26 @@ SCALE = dict(kind='scale', mean=0, std=1)
 def linear_layer(weight, bias): # tensors [out,in] and [out]
     return dict(kind='linear', weight=weights(weight.detach()), bias=weights(bias.detach()))
 
-def trained_layers(sizes, lr, x, y): # of a network with no hidden layer, or one, trained for five passes
-    generator = make_generator(0)
-    model = mlp(sizes, generator)
-    DigitLearner(model, Batches(x, y, 64, generator), None, F.cross_entropy, lr).fit(5)
-    linears = [linear_layer(m.weight, m.bias) for m in model if isinstance(m, nn.Linear)]
-    return [SCALE, *(part for layer in linears for part in (layer, dict(kind='relu')))][:-1]
+def mlp_layers(model): # of what `mlp` makes
+    kinds = {nn.Flatten: lambda m: SCALE, nn.ReLU: lambda m: dict(kind='relu'),
+             nn.Linear: lambda m: linear_layer(m.weight, m.bias)}
+    return [kinds[type(m)](m) for m in model]
 
-def home_models(digits): # the four of the home page
+def train_models(digits): # three of the home page's four; the convnet comes with the library
     x, y = scale_pixels(digits.train_x), digits.train_y
-    baseline = PixelBaseline('mse')
-    baseline.fit(x, y)
+    def train(sizes):
+        generator = make_generator(0)
+        model = mlp(sizes, generator)
+        DigitLearner(model, Batches(x, y, 64, generator), None, F.cross_entropy, .1).fit(5)
+        return model
+    return PixelBaseline('mse').fit(x, y), train((784, 10)), train((784, 64, 10))
+
+def home_models(baseline, linear, hidden): # all four, as JSON
     means = baseline.means_.flatten(1)
     nearest = linear_layer(2*means/784, -(means**2).mean(1))
     return [dict(name='pixel baseline', kind='distance', layers=[SCALE, nearest]),
-            dict(name='linear model', layers=trained_layers((784, 10), .1, x, y)),
-            dict(name='hidden layer', layers=trained_layers((784, 64, 10), .1, x, y)),
+            dict(name='linear model', layers=mlp_layers(linear)),
+            dict(name='hidden layer', layers=mlp_layers(hidden)),
             dict(name='small convnet', layers=network_layers(CONVNET))]
 
 
@@ -96,22 +100,32 @@ def inner_links(text, folder): # what isn't on the site stays as plain text, and
     link = r'(!?)\[((?:[^][]|\[[^]]*\])*)\]\(([^)\s]+)\)'
     return ''.join(part if i % 2 else re.sub(link, change, part) for i, part in enumerate(parts))
 
+def folded_name(source, tags): # what is behind a click
+    if 'answer' in tags: return 'answer'
+    if 'parameters' in tags: return 'settings'
+    is_import = re.match(r'(from|import)\b', source) and 'hide-input' in tags
+    return 'imports' if is_import else 'code'
+
 def page(path): # a notebook as the site shows it
-    nb, cells = nbformat.read(path, 4), []
+    nb, cells, before = nbformat.read(path, 4), [], ''
     for cell in nb.cells:
         tags = cell.metadata.get('tags', [])
         if 'remove-cell' in tags or re.match(r'#\| *(hide|default_exp)\b', cell.source): continue
-        if cell.cell_type == 'markdown': cell.source = inner_links(cell.source, path.parent)
+        if cell.cell_type == 'markdown': what, cell.source = '', inner_links(cell.source, path.parent)
         else:
             exported = re.match(r'#\| *export', cell.source)
             cell.source = re.sub(r'^#\|.*\n?', '', cell.source, flags=re.M).strip()
+            what = folded_name(cell.source, tags)
+            if what == before == 'imports': # one box for both
+                cells[-1].source += f'\n{cell.source}'
+                continue
             cell.outputs = [o for o in map(live_output, cell.outputs) if o.get('data', True)]
-            if 'answer' in tags:
-                cell.metadata.mystnb = {'code_prompt_show': 'Show the answer',
-                                        'code_prompt_hide': 'Hide the answer'}
-                tags = [*(t for t in tags if t != 'hide-input'), 'hide-cell']
+            cell.metadata.mystnb = {'code_prompt_show': f'Show the {what}',
+                                    'code_prompt_hide': f'Hide the {what}'}
+            if what == 'answer': tags = [*(t for t in tags if t != 'hide-input'), 'hide-cell']
             cell.metadata.tags = [*tags, *['export']*bool(exported)]
         cells.append(cell)
+        before = what
     nb.cells = cells
     nb.metadata = {'language_info': {'name': 'python'}}
     return nb
@@ -130,8 +144,9 @@ def home(nb): # the pad, the way in, a network to train, and the list of pages
     pad = widget(PAD, '<noscript>The drawing pad needs JavaScript.</noscript>')
     start = f'<p class="start"><a href="{PAGES[0].stem}.html">Start with lesson 1</a></p>'
     train = widget(TRAIN, '<noscript>Training needs JavaScript.</noscript>')
-    parts = pad, start, YOURS, train
-    nb.cells[1] = nbformat.v4.new_markdown_cell('\n\n'.join(parts)) # in place of its recording
+    about = nb.cells[2].source
+    nb.cells[1:3] = [nbformat.v4.new_markdown_cell(text) # the first in place of its recording
+                     for text in (pad, about, start, YOURS, train)]
     trees = tree('Lessons', lessons) + '\n\n' + tree('Appendix', appendix)
     nb.cells.append(nbformat.v4.new_markdown_cell(trees))
     return nb
@@ -158,7 +173,7 @@ def main():
         (static/'convnet.json').write_text(json.dumps([network]))
         digits = read_digits('mnist' if os.environ.get('DIGITLAB_MNIST') else 'digits') # fetches nothing
         (static/'digits.json').write_text(json.dumps(pack_digits(digits)))
-        (static/'models.json').write_text(json.dumps(home_models(digits)))
+        (static/'models.json').write_text(json.dumps(home_models(*train_models(digits))))
         failed = sphinx(['-q', '-W', '--keep-going', '-b', 'html', '-c', str(HERE),
                          '-d', f'{work}/doctrees', str(source), str(site),
                          '-D', f'html_static_path={HERE/"static"},{static}'])

@@ -45,7 +45,7 @@ function render({ model, el }) {
 .digitlab-kernel .nine input { width: 100%; height: 26px }
 .digitlab-kernel .sum { font-size: 18px; margin: 6px 0; max-width: 560px; text-align: center }
 .digitlab-kernel .where { max-width: 560px }
-.digitlab-kernel .where .name { flex: none; width: 7em }
+.digitlab-kernel .where .name { flex: none; width: 8em }
 .digitlab-kernel .where .value { width: 2em }`)
   const images = model.get('images').map(image => image.map(v => v / 255))
   let kernel = [...model.get('kernel')], at = [...model.get('at')], chosen = 0, by = 0

@@ -1,5 +1,7 @@
 // What every widget shares: one look, sliders, and a small plot. Nothing is loaded from anywhere.
 // The colors follow JupyterLab's theme or the site's, and the page's text color anywhere else.
+// Where a widget's own style says otherwise, its selector has to begin with .digitlab.digitlab-NAME: on a page
+// with several widgets, the last of them brings this text after all the others' own.
 export const LOOK = `
 .digitlab { --dl-blue: #3f90da; --dl-red: #e0502f; --dl-line: color-mix(in srgb, currentColor 22%, transparent);
   --dl-track: color-mix(in srgb, currentColor 45%, transparent); container-type: inline-size;

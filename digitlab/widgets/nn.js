@@ -26,9 +26,12 @@ const KINDS = {
   sigmoid: x => ({ shape: x.shape, data: x.data.map(v => sigmoid(v)) }),
 
   norm({ shape, data }, { scale, shift }) {
-    const area = data.length / shape[0]
-    const change = (v, i) => v * scale.data[Math.floor(i / area)] + shift.data[Math.floor(i / area)]
-    return { shape, data: data.map(change) }
+    const area = data.length / shape[0], to = new Float32Array(data.length)
+    for (let c = 0, at = 0; c < shape[0]; c++) {
+      const a = scale.data[c], b = shift.data[c]
+      for (const end = at + area; at < end; at++) to[at] = data[at] * a + b
+    }
+    return { shape, data: to }
   },
 
   pool({ shape: [channels, height, width], data }) {
@@ -46,7 +49,8 @@ const KINDS = {
     for (let c = 0; c < n; c++) for (let y = 0; y < h; y++)
       padded.set(data.subarray((c * h + y) * w, (c * h + y + 1) * w), (c * (h + 2) + y + 1) * wide + 1)
     for (let o = 0; o < out; o++) for (let c = 0; c < n; c++) {
-      const f = 9 * (o * n + c), [k0, k1, k2, k3, k4, k5, k6, k7, k8] = k.subarray(f, f + 9)
+      const f = 9 * (o * n + c), k0 = k[f], k1 = k[f + 1], k2 = k[f + 2], k3 = k[f + 3], k4 = k[f + 4]
+      const k5 = k[f + 5], k6 = k[f + 6], k7 = k[f + 7], k8 = k[f + 8]
       for (let y = 0, at = 0; y < h; y++) for (let x = 0; x < w; x++, at++) {
         const p = (c * (h + 2) + y) * wide + x
         const q = p + wide, r = q + wide // the three rows under the kernel
@@ -59,8 +63,12 @@ const KINDS = {
   },
 
   linear({ data }, { weight: { shape: [out, n], data: w }, bias }) {
-    const to = Float32Array.from(bias.data)
-    for (let o = 0; o < out; o++) for (let i = 0; i < n; i++) to[o] += w[o * n + i] * data[i]
+    const to = new Float32Array(out)
+    for (let o = 0; o < out; o++) {
+      let sum = bias.data[o]
+      for (let i = 0; i < n; i++) sum += w[o * n + i] * data[i]
+      to[o] = sum
+    }
     return { shape: [out], data: to }
   },
 }

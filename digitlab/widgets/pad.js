@@ -11,41 +11,46 @@ const PEN = 24 // width of a stroke on the pad, which measures 280 by 280
 const HELP = 'Drawing pad. Draw a digit with the mouse or a finger. ' +
   'With the keyboard: arrow keys move the pen, with Shift they draw, Escape clears.'
 const STYLE = `
-.digitlab-pad { max-width: 960px }
+.digitlab.digitlab-pad { max-width: 960px }
 .digitlab-pad .both { display: flex; flex-wrap: wrap; gap: 16px }
 .digitlab-pad .desk { position: relative; width: 280px; max-width: 100% }
 .digitlab-pad .paper { display: block; width: 100%; aspect-ratio: 1; background: #000;
   border: 1px solid #888; border-radius: 6px; cursor: crosshair; touch-action: none }
 .digitlab-pad .pen { position: absolute; width: 16px; height: 16px; margin: -7px;
   border: 2px solid #f80; border-radius: 50%; pointer-events: none }
-.digitlab-pad .below { display: flex; gap: 12px; align-items: center; margin-top: 8px }
+.digitlab-pad .hint { position: absolute; top: 140px; left: 0; right: 0; transform: translateY(-50%); margin: 0; text-align: center;
+  color: #bbb; font-size: 18px; pointer-events: none }
+.digitlab-pad .below { position: relative; display: flex; gap: 12px; align-items: center; margin-top: 8px }
 .digitlab-pad .seen { flex: none; width: 56px; height: 56px; background: #000;
   border: 1px solid #888; image-rendering: pixelated }
-.digitlab-pad .models { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr));
-  gap: 12px 24px; flex: 1 1 280px; align-content: start }
+.digitlab-pad .models { display: grid; grid-template-columns: repeat(auto-fit, minmax(136px, 1fr));
+  gap: 12px 22px; flex: 1 1 280px; align-content: start }
 .digitlab-pad .model { max-width: 300px }
 .digitlab-pad .head { display: flex; justify-content: space-between; align-items: baseline; font-weight: 600 }
 .digitlab-pad .digit { font-size: 24px; line-height: 1 }
-.digitlab-pad .kind, .digitlab-pad .status { margin: 0; opacity: .8; font-size: 13px }
+.digitlab-pad .kind, .digitlab-pad .about { margin: 0; opacity: .8; font-size: 13px }
+.digitlab-pad .status { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%) }
 .digitlab-pad .bar { display: grid; grid-template-columns: 1em 1fr 3em; gap: 6px; align-items: center;
   font-size: 13px; line-height: 18px }
-.digitlab-pad .fill { display: block; height: 10px; width: 0; border-radius: 2px; background: #8a8f98 }
+.digitlab-pad .track, .digitlab-pad .fill { display: block; height: 10px; border-radius: 2px }
+.digitlab-pad .track { background: color-mix(in srgb, currentColor 9%, transparent) }
+.digitlab-pad .fill { width: 0; background: #8a8f98 }
 .digitlab-pad .best { font-weight: 700 } .digitlab-pad .best .fill { background: var(--dl-blue) }`
 
 function makePanel(name, parent) {
   const panel = make('div', 'model', parent), head = make('div', 'head', panel)
   panel.dataset.model = name
   make('span', 'name', head, name)
-  const digit = make('span', 'digit', head, '–'), kind = make('p', 'kind', panel, '\u00a0')
+  const digit = make('span', 'digit', head, '–'), kind = make('p', 'kind', panel)
   const bars = [...'0123456789'].map(label => {
     const bar = make('div', 'bar', panel)
     make('span', 'label', bar, label)
     return { bar, fill: make('span', 'fill', make('span', 'track', bar)), value: make('span', 'value', bar) }
   })
-  return verdict => {
+  return (verdict, before = '\u00a0') => {
     const isShare = verdict?.kind === 'probability', full = !verdict || isShare ? 1 : Math.max(...verdict.scores)
     digit.textContent = verdict ? verdict.digit : '–'
-    kind.textContent = verdict ? (isShare ? 'probability' : 'distance; least wins') : '\u00a0'
+    kind.textContent = verdict ? (isShare ? 'probability' : 'distance; least wins') : before
     bars.forEach(({ bar, fill, value }, i) => {
       bar.classList.toggle('best', verdict?.digit === i)
       fill.style.width = verdict ? `${100 * verdict.scores[i] / full}%` : 0
@@ -54,18 +59,22 @@ function makePanel(name, parent) {
   }
 }
 
-// What each network says of a drawing, `gray` with SIDE*SIDE numbers from 0 to 255: probabilities, or of
-// kind 'distance' the mean squared differences from ten average images, which `network` has as products.
-export function judge(gray, networks) {
-  const seen = normalizeDrawing(gray, SIDE)
-  if (!seen) return { seen: Array(784).fill(0), verdicts: [] }
-  const square = seen.reduce((sum, v) => sum + (v / 255) ** 2, 0) / 784
-  return { seen, verdicts: networks.map(({ name, kind = 'probability', network, read }) => {
+// What each network says of an image of 784 numbers from 0 to 255: probabilities, or of kind 'distance' the
+// mean squared differences from ten average images, which `network` has as products.
+export function verdictsOf(image, networks) {
+  const square = image.reduce((sum, v) => sum + (v / 255) ** 2, 0) / 784
+  return networks.map(({ name, kind = 'probability', network, read }) => {
     const isDistance = kind === 'distance'
-    const near = read ? Array.from(read(seen)) : isDistance ? Array.from(scoresOf(network, seen)) : predict(network, seen)
+    const near = read ? Array.from(read(image)) : isDistance ? Array.from(scoresOf(network, image)) : predict(network, image)
     const digit = near.indexOf(Math.max(...near))
     return { name, kind, digit, scores: isDistance ? near.map(v => square - v) : near }
-  }) }
+  })
+}
+
+// The same of a drawing, `gray` with SIDE*SIDE numbers.
+export function judge(gray, networks) {
+  const seen = normalizeDrawing(gray, SIDE)
+  return seen ? { seen, verdicts: verdictsOf(seen, networks) } : { seen: Array(784).fill(0), verdicts: [] }
 }
 
 async function readNetworks(kept) {
@@ -80,10 +89,10 @@ async function render({ model, el }) {
   const root = makeRoot('digitlab-pad', el)
   make('style', '', root, STYLE)
   const both = make('div', 'both', root), desk = make('div', 'desk', both)
-  const paper = make('canvas', 'paper', desk), pen = make('span', 'pen', desk)
+  const paper = make('canvas', 'paper', desk), pen = make('span', 'pen', desk), hint = make('p', 'hint', desk, 'Draw a digit here')
   const below = make('div', 'below', desk), clear = make('button', 'clear', below, 'Clear')
   const seen = make('canvas', 'seen', below)
-  const status = make('p', 'status', below, 'Draw a digit.')
+  const about = make('p', 'about', below), status = make('p', 'status', below)
   const models = make('div', 'models', both), panels = names.map(name => makePanel(name, models))
   const small = document.createElement('canvas')
   Object.assign(paper, { width: 280, height: 280, tabIndex: 0 })
@@ -95,7 +104,7 @@ async function render({ model, el }) {
     node.setAttribute('aria-label', label)
   }
   clear.type = 'button'
-  status.setAttribute('role', 'status') // read aloud when it changes
+  for (const node of [about, status]) node.setAttribute('role', 'status') // read aloud when it changes
   pen.hidden = true
 
   const ink = paper.getContext('2d'), shrunk = small.getContext('2d', { willReadFrequently: true })
@@ -110,7 +119,7 @@ async function render({ model, el }) {
     const gray = shrunk.getImageData(0, 0, SIDE, SIDE).data.filter((_, i) => i % 4 === 0)
     const read = model.get('read')
     if (networks) return receive(judge(gray, read ? [...networks, { name: own, read }] : networks))
-    patience = setTimeout(() => { status.textContent = 'Python is busy or has stopped.'; free() }, 3000)
+    patience = setTimeout(() => { about.textContent = 'Python is busy or has stopped.'; free() }, 3000)
     model.send({ size: [SIDE, SIDE] }, undefined, [gray.buffer])
   }
   function free() {
@@ -121,11 +130,13 @@ async function render({ model, el }) {
     clearTimeout(patience)
     const rgba = image.flatMap(v => [v, v, v, 255])
     seen.getContext('2d').putImageData(new ImageData(new Uint8ClampedArray(rgba), 28, 28), 0, 0)
-    panels.forEach((show, i) => show(verdicts[i]))
-    status.textContent = verdicts.map(v => `${v.name}: ${v.digit}`).join(', ') || 'Draw a digit.'
+    panels.forEach((show, i) => show(verdicts[i], own === names[i] && !model.get('read') ? 'not trained yet' : undefined))
+    status.textContent = verdicts.map(v => `${v.name}: ${v.digit}`).join(', ') || 'Nothing is drawn.'
+    about.textContent = 'What the models see'
     setTimeout(free, 50)
   }
   function line(to) {
+    hint.hidden = true
     ink.beginPath()
     ink.moveTo(at.x, at.y)
     ink.lineTo(to.x + 0.01, to.y) // a line of no length would not be drawn, and a tap shall leave a dot
@@ -138,6 +149,7 @@ async function render({ model, el }) {
     return { x: (event.clientX - box.left) * 280 / box.width, y: (event.clientY - box.top) * 280 / box.height }
   }
   function wipe() {
+    hint.hidden = false
     ink.fillRect(0, 0, 280, 280)
     send()
   }

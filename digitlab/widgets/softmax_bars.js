@@ -20,7 +20,7 @@ function render({ model, el }) {
   const root = makeRoot('digitlab-softmax', el)
   make('style', '', root, `
 .digitlab-softmax .row { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: 0 12px; align-items: center }
-.digitlab-softmax .slider .value { width: 3em }
+.digitlab.digitlab-softmax .slider .value { width: 3em }
 .digitlab-softmax .right .name { color: var(--dl-red); font-weight: 700 }
 .digitlab-softmax .bar { display: flex; align-items: center; gap: 6px }
 .digitlab-softmax .fill { height: 16px; background: var(--dl-blue); min-width: 1px }

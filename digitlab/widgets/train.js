@@ -15,7 +15,7 @@ const PASSES = 20, LEAST = 500 // milliseconds for a pass, so that one can watch
 const WORK = 8 // milliseconds of computing in a frame; a slow phone needs as many again for the rest
 const FOR = [84, 39, 136], AGAINST = [179, 88, 6]
 const STYLE = `
-.digitlab-train .settings { display: grid; grid-template-columns: repeat(auto-fill, minmax(170px, 1fr)); gap: 8px 12px }
+.digitlab-train .settings { display: grid; grid-template-columns: repeat(auto-fill, minmax(max(150px, 30%), 1fr)); gap: 8px 12px }
 .digitlab-train label { display: block; min-width: 0 }
 .digitlab-train select { display: block; width: 100%; min-height: 34px; padding: 4px 6px; font: inherit; color: inherit;
   background: none; border: 1px solid var(--dl-track); border-radius: 6px }
@@ -25,7 +25,7 @@ const STYLE = `
 .digitlab-train .play { min-width: 6em; color: #fff; background: #1f6fb5; border-color: #1f6fb5 }
 .digitlab-train .play:hover { background: #185a94 }
 .digitlab-train [hidden] { display: none }
-.digitlab-train .facts { display: grid; grid-template-columns: repeat(auto-fill, minmax(150px, 1fr)); gap: 4px 12px }
+.digitlab-train .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(100px, 1fr)); gap: 4px 12px }
 .digitlab-train .fact b { display: block; font-size: 22px; line-height: 1.2 }
 .digitlab-train .units { display: grid; grid-template-columns: repeat(10, minmax(0, 1fr)); gap: 4px 6px; margin: 10px 0 4px;
   text-align: center }
@@ -33,7 +33,7 @@ const STYLE = `
 .digitlab-train .more { display: flex; flex-wrap: wrap; justify-content: space-between; gap: 0 16px }
 .digitlab-train .more label { display: flex; gap: 6px; align-items: center; min-height: 32px }
 .digitlab-train .plots { display: grid; grid-template-columns: repeat(2, minmax(0, 1fr)); gap: 8px 16px }
-.digitlab-train svg text { font-size: 12px }
+.digitlab.digitlab-train svg text { font-size: 12px }
 .digitlab-train .new { stroke: var(--dl-red) }
 .digitlab-train .key { margin-right: 16px; white-space: nowrap }
 .digitlab-train .key::before { content: ''; display: inline-block; width: 18px; margin-right: 6px; vertical-align: 4px;
