@@ -102,8 +102,8 @@ def test_terminal_and_report(mixed):
     assert 'loss ? end: 1.5000 s  (published 1.4900)' in lines  # cp1252 has no arrow
     assert lines[-1] == f'report: {Path("runs")/mixed.folder.name/"report.html"}'
     for text in ('<td>loss → end</td><td>1.5000 s</td><td>1.5000</td><td>1.4900</td>',
-                 '<h2>About 02_fails</h2>', '>&#34;In [3]&#34;:', '<h3>models</h3>', '<td>0.9800</td>',
-                 'alt="a &lt;dot&gt;"', '# &lt;b&gt;', 'href="01_50%25%20%231.ipynb"'):
+                 '<h2>About 02_fails</h2>', '>&#34;In [3]&#34;:', '# &lt;b&gt;', '<h3>models</h3>',
+                 '<td>0.9800</td>', 'alt="a &lt;dot&gt;"', 'href="01_50%25%20%231.ipynb"'):
         assert text in mixed.report
     assert not re.search(r'\x1b|<script|<link|url\(|(src|href)="(?!data:|#|0\d_)', mixed.report)
     assert (mixed.folder/'01_50% #1.ipynb').is_file()
