@@ -6,11 +6,8 @@
 __all__ = ['EPOCHS', 'fused_adamw', 'CapturedStep', 'bf16_step', 'SharedBatches', 'join_processes', 'train_together',
            'train_file']
 
-# %% ../nbs/09_faster_and_wider.ipynb #3b46b7ec
-import atexit, os, time
-from contextlib import nullcontext, redirect_stderr
-from io import StringIO
-from itertools import islice, zip_longest
+# %% ../nbs/09_faster_and_wider.ipynb #0d543b92
+import atexit, contextlib, io, itertools, os, sys, time
 
 import torch, torch.distributed as dist
 from torch import Tensor, nn
@@ -19,35 +16,31 @@ from .data import read_digits
 from .learner import Batches, DigitLearner, plain_step
 from .tensors import make_generator, pick_device
 
-# %% ../nbs/09_faster_and_wider.ipynb #72f9b6b6
+# %% ../nbs/09_faster_and_wider.ipynb #02d00d3b
 def fused_adamw(params, # tensors on one device
                 lr:float)->torch.optim.AdamW: # a schedule may change the rate
-    "AdamW in one launch, with a rate that a captured step sees change"
+    "AdamW in one launch; a captured step follows its learning rate"
     params = list(params)
-    device = params[0].device
-    rate = torch.tensor(lr, device=device)
-    opt = torch.optim.AdamW(params, rate, fused=True, capturable=device.type == 'cuda')
-    opt._warned_capturable_if_run_uncaptured = True  # some steps are, which is fine
-    return opt
+    rate = torch.tensor(lr, device=params[0].device)
+    return torch.optim.AdamW(params, rate, fused=True, capturable=rate.is_cuda)
 
-# %% ../nbs/09_faster_and_wider.ipynb #7f348014
-def _changing(learner):
+# %% ../nbs/09_faster_and_wider.ipynb #44b1148f
+def _state_tensors(learner):
     "The tensors that a step of training changes"
     states = getattr(learner.opt, 'state', {}).values()
     return [*learner.model.parameters(), *learner.model.buffers(),
             *(t for state in states for t in state.values() if isinstance(t, Tensor))]
 
-def _punched_in(opt):
-    "The settings that a captured step can't see change: plain numbers"
-    values = [group.get(key) for group in getattr(opt, 'param_groups', [vars(opt)])
-              for key in ('lr', 'betas', 'momentum')]
-    return [value for value in values if not isinstance(value, Tensor)]
+def _settings(opt):
+    "What a schedule may change: a captured step only notices if it's a tensor"
+    return [group.get(name) for group in getattr(opt, 'param_groups', [vars(opt)])
+            for name in ('lr', 'betas', 'momentum')]
 
-# %% ../nbs/09_faster_and_wider.ipynb #e2b07a64
+# %% ../nbs/09_faster_and_wider.ipynb #7c1aba89
 class CapturedStep:
     "A step that is recorded once and then played, if it's on a CUDA device"
     def __init__(self, step=plain_step): # step(learner, xb, yb), returns the loss
-        self.step, self.learner = step, None
+        self.step, self.opt = step, None
 
     def __call__(self, learner, xb:Tensor, yb:Tensor)->Tensor: # loss, rank 0
         "One step of training"
@@ -55,33 +48,33 @@ class CapturedStep:
 
     def replay(self, learner, xb, yb):
         "Play the step with this batch; one of another size is done as it is"
-        if self.learner is not learner: self.capture(learner, xb, yb)
+        if self.opt is not learner.opt: self.capture(learner, xb, yb)
         if xb.shape != self.xb.shape: return self.step(learner, xb, yb)
-        if _punched_in(learner.opt) != self.settings:
-            raise ValueError('rate and momentum of a captured step are punched in: '
-                             'use fused_adamw, and cycle_momentum=False')
+        if _settings(learner.opt) != self.settings:
+            raise ValueError("a captured step can't see its rate or momentum change: "
+                             'use fused_adamw and cycle_momentum=False')
         self.xb.copy_(xb)
         self.yb.copy_(yb)
         self.graph.replay()
         return self.loss.clone()
 
     def capture(self, learner, xb, yb):
-        "Rehearse, put back what that changed, and record"
+        "Warm up, undo what that changed, and record"
         self.graph, self.xb, self.yb = torch.cuda.CUDAGraph(), xb.clone(), yb.clone()
-        before = [t.detach().clone() for t in _changing(learner)]
+        before = [t.detach().clone() for t in _state_tensors(learner)]
         with torch.cuda.device(xb.device):
             main, side = torch.cuda.current_stream(), torch.cuda.Stream()
             side.wait_stream(main)
-            with torch.cuda.stream(side):
+            with torch.random.fork_rng([xb.device]), torch.cuda.stream(side):
                 for _ in range(5): self.step(learner, self.xb, self.yb)
             main.wait_stream(side)
             with torch.no_grad():  # AdamW's averages are new: they start at 0
-                for t, old in zip_longest(_changing(learner), before):
+                for t, old in itertools.zip_longest(_state_tensors(learner), before):
                     t.zero_() if old is None else t.copy_(old)
             learner.opt.zero_grad()
             with torch.cuda.graph(self.graph):
                 self.loss = self.step(learner, self.xb, self.yb)
-        self.learner, self.settings = learner, _punched_in(learner.opt)
+        self.opt, self.settings = learner.opt, _settings(learner.opt)
 
 # %% ../nbs/09_faster_and_wider.ipynb #8ba46319
 def bf16_step(learner, xb:Tensor, yb:Tensor)->Tensor: # loss, rank 0
@@ -93,7 +86,7 @@ def bf16_step(learner, xb:Tensor, yb:Tensor)->Tensor: # loss, rank 0
     learner.opt.step()
     return loss.detach()
 
-# %% ../nbs/09_faster_and_wider.ipynb #9df94e53
+# %% ../nbs/09_faster_and_wider.ipynb #9c6e1e23
 class SharedBatches(Batches):
     "One process's part of each batch; a last batch that isn't full is left out"
     def __init__(self, x:Tensor, y:Tensor, # inputs and targets, [N,...]
@@ -108,8 +101,9 @@ class SharedBatches(Batches):
     def __len__(self): return len(self.x)//self.bs
 
     def __iter__(self):
-        for xb, yb in islice(super().__iter__(), len(self)):
-            yield xb[self.rank::self.n_ranks], yb[self.rank::self.n_ranks]
+        mine = slice(self.rank, None, self.n_ranks)
+        for xb, yb in super().__iter__():
+            if len(xb) == self.bs: yield xb[mine], yb[mine]
 
 # %% ../nbs/09_faster_and_wider.ipynb #140dc5c5
 def join_processes(device:torch.device)->tuple: # the rank of this process, and how many there are
@@ -120,7 +114,7 @@ def join_processes(device:torch.device)->tuple: # the rank of this process, and 
     atexit.register(dist.destroy_process_group)
     return dist.get_rank(), dist.get_world_size()
 
-# %% ../nbs/09_faster_and_wider.ipynb #293c9d0c
+# %% ../nbs/09_faster_and_wider.ipynb #4cfd430e
 def train_together(model:nn.Module, # the same in every process; trained in place
                    x:Tensor, y:Tensor, # images and classes, on the device of the model
                    lr:float=0.01, epochs:int=4, # highest rate, and passes
@@ -130,20 +124,21 @@ def train_together(model:nn.Module, # the same in every process; trained in plac
     "Train `model`, in this process or together with others"
     batches = SharedBatches(x, y, bs, make_generator(seed), rank, n_ranks)
     has_convs = any(p.ndim == 4 for p in model.parameters())
-    shared, step = model, bf16_step if has_convs and x.is_cuda else plain_step
-    if n_ranks > 1: shared = nn.parallel.DistributedDataParallel(model)
-    learner = DigitLearner(shared, batches, None, nn.functional.cross_entropy, lr, fused_adamw,
-                           step=step if n_ranks > 1 else CapturedStep(step))
+    step = bf16_step if has_convs and x.is_cuda else plain_step
+    if n_ranks == 1: step = CapturedStep(step)
+    else: model = nn.parallel.DistributedDataParallel(model)
+    learner = DigitLearner(model, batches, None, nn.functional.cross_entropy, lr, fused_adamw,
+                           step=step)
     cycle = torch.optim.lr_scheduler.OneCycleLR(
         learner.opt, lr, total_steps=epochs*len(batches), cycle_momentum=False)
     start = time.perf_counter()
     for epoch in range(1, epochs + 1):
-        with redirect_stderr(StringIO()) if rank else nullcontext():  # one bar is enough
-            loss = learner.fit(1, lambda opt, total_steps: cycle)[-1]['train_loss']
-        seconds = time.perf_counter() - start
-        if rank == 0: print(f'epoch {epoch} of {epochs}: loss {loss:.4f}, {seconds:.2f} s')
+        one_bar = contextlib.redirect_stderr(io.StringIO() if rank else sys.stderr)
+        with one_bar: loss = learner.fit(1, lambda opt, total_steps: cycle)[-1]['train_loss']
+        done = f'epoch {epoch} of {epochs}: loss {loss:.4f}, {time.perf_counter() - start:.2f} s'
+        if rank == 0: print(done, flush=True)
 
-# %% ../nbs/09_faster_and_wider.ipynb #6e6ee762
+# %% ../nbs/09_faster_and_wider.ipynb #19a4d318
 EPOCHS = {'linear': 4, 'mlp': 6, 'convnet': 3, 'resnet18': 4}  # enough for what they can do
 
 def train_file(name:str, path, # one of `EPOCHS`, and the file to write
@@ -158,10 +153,12 @@ def train_file(name:str, path, # one of `EPOCHS`, and the file to write
     rank, n_ranks = join_processes(device)
     model = make_network(name, make_generator(seed)).to(device, memory_format=torch.channels_last)
     x, y, test_x, test_y = (t.to(device) for t in digits[:4])
-    tell = print if rank == 0 else str
-    tell(f'{name}: {len(x):,} images ({digits.name}), device {device}, processes: {n_ranks}')
+    work = f'{len(x):,} images ({digits.name}), device {device}, processes: {n_ranks}'
+    if rank == 0: print(f'{name}: {work}', flush=True)
     train_together(model, x, y, seed=seed, rank=rank, n_ranks=n_ranks, **options)
     accuracy = evaluate(model, test_x, test_y).accuracy
+    if rank > 0: return
+    print(f'accuracy on {len(test_x):,} test images: {accuracy:.4f}')
     about = dict(network=name, source=digits.name, accuracy=accuracy, seed=seed, **options)
-    if rank == 0: save_model(model, path, about)
-    tell(f'accuracy on {len(test_x):,} test images: {accuracy:.4f}; saved in {path}')
+    save_model(model, path, about)
+    print(f'saved in {path}')
