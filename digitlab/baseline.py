@@ -12,7 +12,7 @@ from torch import Tensor
 from .show import show_figure
 from .tensors import check_same_shape, scale_pixels
 
-# %% ../nbs/02_pixel_baseline.ipynb #f9dbaa49
+# %% ../nbs/02_pixel_baseline.ipynb #86a5b33e
 def _differences(a, b):
     "a - b; ValueError if shapes differ, TypeError for uint8 pixels"
     check_same_shape(a, b)
@@ -20,7 +20,6 @@ def _differences(a, b):
         raise TypeError('uint8 pixels wrap around; use scale_pixels first')
     return a - b
 
-# %% ../nbs/02_pixel_baseline.ipynb #23e6bdb3
 def mae(a:Tensor, # images or predictions, float of any shape
         b:Tensor, # the same shape
        )->Tensor: # rank 0, in the unit of `a`
@@ -44,12 +43,12 @@ def _as_float(images):
     "Raw pixels scaled to 0..1, floats as they are"
     return scale_pixels(images) if images.dtype == torch.uint8 else images
 
-# %% ../nbs/02_pixel_baseline.ipynb #4a707766
+# %% ../nbs/02_pixel_baseline.ipynb #4c4aab42
 class PixelBaseline:
     "Predicts the class whose mean image is nearest (nearest centroid)"
     def __init__(self, distance:str='mse'): # 'mse' or 'mae'
         if distance not in ('mse', 'mae'):
-            raise ValueError(f"distance must be mse or mae, got {distance!r}")
+            raise ValueError(f'distance must be mse or mae, got {distance}')
         self.distance = distance
         self.p = 1 if distance == 'mae' else 2  # the power
 
@@ -68,9 +67,7 @@ class PixelBaseline:
                )->Tensor: # one of `classes_` for each image, int [N]
         "The class of the nearest mean image"
         x, m = _as_float(x).flatten(1), self.means_.flatten(1)
-        # pair by pair: exact for large numbers, too
-        exact = 'donot_use_mm_for_euclid_dist'
-        dist = torch.cdist(x, m, p=self.p, compute_mode=exact)
+        dist = torch.cdist(x, m, p=self.p)
         return self.classes_[dist.argmin(1)]
 
 # %% ../nbs/02_pixel_baseline.ipynb #3183dae9

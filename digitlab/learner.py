@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['digit_accuracy', 'mnist_loss', 'PlainSGD', 'Batches', 'History', 'plain_step', 'DigitLearner']
 
-# %% ../nbs/04_mnist_loss.ipynb #d4870c0f
-from math import isfinite
+# %% ../nbs/04_mnist_loss.ipynb #3a2dc357
+from math import ceil, isfinite
 
 import torch
 from fastcore.basics import patch
@@ -50,7 +50,7 @@ class PlainSGD:
         "Clear the gradients"
         for p in self.params: p.grad = None
 
-# %% ../nbs/04_mnist_loss.ipynb #45fd7d49
+# %% ../nbs/04_mnist_loss.ipynb #aab1b277
 class Batches:
     "Mini-batches of two tensors; raises ValueError if their lengths differ"
     def __init__(self, x:Tensor, # inputs, [N,...]
@@ -61,13 +61,13 @@ class Batches:
             raise ValueError(f'got {len(x)} inputs and {len(y)} targets')
         self.x, self.y, self.bs, self.generator = x, y, bs, generator
 
-    def __len__(self): return -(-len(self.x)//self.bs)   # rounded up
+    def __len__(self): return ceil(len(self.x)/self.bs)  # the rest counts, too
 
     def __iter__(self):
         n, g = len(self.x), self.generator
         if g is None: order = torch.arange(n)
         else: order = torch.randperm(n, generator=g, device=g.device)
-        for idx in order.to(self.x.device).split(self.bs):
+        for idx in order.to(self.x.device).split(self.bs):  # as x[idx], but faster:
             yield self.x.index_select(0, idx), self.y.index_select(0, idx)
 
 # %% ../nbs/04_mnist_loss.ipynb #c81ca053
@@ -143,10 +143,10 @@ def validate(self:DigitLearner)->dict: # means over all images of `valid`
     loss, *metrics = [float(total)/n_items for total in totals]
     return dict(valid_loss=_finite(loss, 'the validation'), **dict(zip(self.names, metrics)))
 
-# %% ../nbs/04_mnist_loss.ipynb #6d1ad9e3
+# %% ../nbs/04_mnist_loss.ipynb #d0f051f1
 @patch
 def fit(self:DigitLearner, epochs:int, # passes over the training images
-        schedule=None, # schedule(opt, total_steps=n) makes one of PyTorch's
+        schedule=None, # called as schedule(opt, total_steps=n); makes a PyTorch scheduler
        )->History: # all epochs so far
     "Train; Ctrl-C keeps parameters and history"
     n_steps = epochs*len(self.train)

@@ -271,25 +271,31 @@ def predict_command(images, model):
         click.echo(wrap(f'{pred.file}: {answer}{pred.note}'))
     sys.exit(int(any(pred.digit is None for pred in preds)))
 
-# %% ../nbs/appendix/run.ipynb #b7e41d03
+# %% ../nbs/appendix/run.ipynb #872d83f1
 @main.command('train')
 @click.argument('network', type=click.Choice(['linear', 'mlp', 'convnet', 'resnet18']))
 @click.option('--source', default='auto', help='auto, mnist, digits, or a folder.')
-@click.option('--epochs', type=click.IntRange(1), help='Passes.  [default: 4, 6, 3, 4]')
-@click.option('--lr', type=click.FloatRange(0, min_open=True), default=.01, help='Highest rate.')
-@click.option('--batch-size', 'bs', type=click.IntRange(2), default=128, help='Of all processes.')
+@click.option('--epochs', type=click.IntRange(1),
+              help='Passes.  [default: linear 4, mlp 6, convnet 3, resnet18 4]')
+@click.option('--lr', type=click.FloatRange(0, min_open=True), default=.01,
+              help='Learning rate, at its highest.')
+@click.option('--batch-size', 'bs', type=click.IntRange(2), default=128,
+              help='Images in a batch, of all processes together.')
 @click.option('--seed', default=42, help='Where every random draw starts.')
 @click.option('--device', default='auto', help='auto, cpu, cuda or mps.')
 @click.option('--out', 'path', type=Path, help='[default: NETWORK.safetensors]')
 @click.option('--force', is_flag=True, help='Replace the file.')
 def train_command(network, path, force, **options):
-    """Train NETWORK on all training digits, measure it on the test set, and save it.
+    """Train NETWORK on all training digits, and save it.
+
+    It prints the loss after each epoch, and at the end the accuracy on the test
+    set. `digitlab predict --model FILE` reads digits with what it saved.
 
     \b
-    Under torchrun several processes share each batch, on one machine or on more:
+    With torchrun, several processes share each batch:
       torchrun --nproc-per-node 2 -m digitlab train resnet18
-    On two, say so on both; NODE is 0 on the one that is called HOST, and 1 on the
-    other. The file is written on HOST. --batch-size stays that of all processes.
+    On two machines, start it on both. HOST is the name of the first, where the
+    file is written. NODE is 0 there, and 1 on the other:
       torchrun --nnodes 2 --node-rank NODE --master-addr HOST \\
         --nproc-per-node 2 -m digitlab train resnet18"""
     path = path or Path(f'{network}.safetensors')

@@ -37,9 +37,9 @@ def pick_device(name:str='auto', # auto, cpu, cuda, cuda:1 (a second GPU) or mps
     if torch.backends.mps.is_available(): return torch.device('mps')
     return torch.device('cpu')
 
-# %% ../nbs/01_tensors.ipynb #1b5e4fba
+# %% ../nbs/01_tensors.ipynb #ec4bf9d5
 def make_generator(seed:int, # the same seed gives the same draws on one device
-                   device:str|torch.device='cpu', # where the numbers are drawn
+                   device='cpu', # where the numbers are drawn
                   )->torch.Generator: # pass it on as `generator=`
     "A source of random numbers that starts from `seed`"
     return torch.Generator(device).manual_seed(seed)
