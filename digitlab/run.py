@@ -67,7 +67,7 @@ def make_job(path:Path)->Job:
 
 # %% ../nbs/appendix/run.ipynb #9e0b4bbc
 def read_cells(path:Path)->list:
-    "The cells of an executed notebook, none if it wasn't saved; papermill marks errors with its own"
+    "The cells of an executed notebook, none if it wasn't saved, and without papermill's marks"
     try: cells = json.loads(path.read_text(encoding='utf-8'))['cells']
     except (OSError, ValueError): return []
     mark = 'papermill-error-cell-tag'
