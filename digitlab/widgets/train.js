@@ -254,7 +254,7 @@ function render({ model, el }) {
       const { value, done } = run.next()
       stepped ||= value === 'step'
       measured ||= value === 'measured'
-      end = done || (playing === 'once' && measured && latest.passes > from)
+      end = done || (playing === 'once' && value === 'measured' && latest.passes > from)
     } while (!end && performance.now() < began + WORK && latest.passes - from <= (began - since) / LEAST)
     if (stepped && (odd = !odd || end)) drawUnits() // thirty pictures a second will do
     shown.passes.textContent = round(latest.passes)
