@@ -35,12 +35,13 @@ def test_home_models_as_torch(tmp_path): # all four, on every test image
     (tmp_path/'models.json').write_text(json.dumps(build['home_models'](*trained)))
     told = node("""import { readFileSync } from 'node:fs'
         import { readNetwork } from './widgets/nn.js'
-        import { verdictsOf } from './widgets/pad.js'
+        import { verdictOf } from './widgets/pad.js'
         const models = JSON.parse(readFileSync('models.json')).map(
             ({ layers, ...about }) => ({ ...about, network: readNetwork(layers) }))
         const images = readFileSync('images'), told = models.map(() => ({ digits: [], scores: [] }))
         for (let at = 0; at < images.length; at += 784)
-            verdictsOf(images.subarray(at, at + 784), models).forEach(({ digit, scores }, i) => {
+            models.forEach((model, i) => {
+                const { digit, scores } = verdictOf(images.subarray(at, at + 784), model)
                 told[i].digits.push(digit)
                 told[i].scores.push(scores)
             })
@@ -65,8 +66,8 @@ def test_drawings_are_read(tmp_path): # digits blown up to the pad's size
         const network = readNetwork(JSON.parse(readFileSync('layers.json')))
         const images = readFileSync('images'), size = 112*112, answers = []
         for (let at = 0; at < images.length; at += size)
-            answers.push(judge(images.subarray(at, at + size), [{ network }]))
-        answers.push(judge(new Uint8Array(size), [{ network }]))
+            answers.push(await judge(images.subarray(at, at + size), [{ network }]))
+        answers.push(await judge(new Uint8Array(size), [{ network }]))
         console.log(JSON.stringify(answers))""", tmp_path)
     assert told.pop() == dict(seen=[0]*784, verdicts=[])
     n_right = sum(t['verdicts'][0]['digit'] == y for t, y in zip(told, labels, strict=True))
