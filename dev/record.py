@@ -41,6 +41,9 @@ def main():
                    lambda route: route.fulfill(path=SITE/urlsplit(route.request.url).path[1:]))
         page.goto('https://site.invalid/index.html')
         page.wait_for_load_state('networkidle')
+        page.get_by_role('button', name='Play').click()
+        page.get_by_text('Stopped by itself').wait_for(timeout=300_000)
+        page.get_by_role('heading', name='digitlab').scroll_into_view_if_needed()
         frames = record(page)
     frames = [frame.quantize(64) for frame in frames]
     RECORDING.parent.mkdir(exist_ok=True)

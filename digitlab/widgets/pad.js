@@ -7,6 +7,7 @@ import { make, makeRoot } from './look.js'
 import { normalizeDrawing, predict, readNetwork, scoresOf } from './nn.js'
 
 const SIDE = 112 // height and width of the picture that the models are given, in pixels
+const WORK = 3 // milliseconds after which the rest is left to the next frame
 const PEN = 24 // width of a stroke on the pad, which measures 280 by 280
 const HELP = 'Drawing pad. Draw a digit with the mouse or a finger. ' +
   'With the keyboard: arrow keys move the pen, with Shift they draw, Escape clears.'
@@ -34,8 +35,13 @@ const STYLE = `
   font-size: 13px; line-height: 18px }
 .digitlab-pad .track, .digitlab-pad .fill { display: block; height: 10px; border-radius: 2px }
 .digitlab-pad .track { background: color-mix(in srgb, currentColor 9%, transparent) }
-.digitlab-pad .fill { width: 0; background: #8a8f98 }
+.digitlab-pad .fill { background: #8a8f98; transform: scaleX(0); transform-origin: 0 }
+.digitlab-pad .value { height: 18px; contain: strict }
 .digitlab-pad .best { font-weight: 700 } .digitlab-pad .best .fill { background: var(--dl-blue) }`
+
+function write(node, text) { // only what is new costs the browser time
+  if (node.textContent !== String(text)) node.textContent = text
+}
 
 function makePanel(name, parent) {
   const panel = make('div', 'model', parent), head = make('div', 'head', panel)
@@ -49,32 +55,33 @@ function makePanel(name, parent) {
   })
   return (verdict, before = '\u00a0') => {
     const isShare = verdict?.kind === 'probability', full = !verdict || isShare ? 1 : Math.max(...verdict.scores)
-    digit.textContent = verdict ? verdict.digit : '–'
-    kind.textContent = verdict ? (isShare ? 'probability' : 'distance; least wins') : before
+    write(digit, verdict ? verdict.digit : '–')
+    write(kind, verdict ? (isShare ? 'probability' : 'distance; least wins') : before)
     bars.forEach(({ bar, fill, value }, i) => {
       bar.classList.toggle('best', verdict?.digit === i)
-      fill.style.width = verdict ? `${100 * verdict.scores[i] / full}%` : 0
-      value.textContent = verdict ? verdict.scores[i].toFixed(2) : ''
+      fill.style.transform = `scaleX(${verdict ? verdict.scores[i] / full : 0})` // a width would move the page's layout
+      write(value, verdict ? verdict.scores[i].toFixed(2) : '')
     })
   }
 }
 
-// What each network says of an image of 784 numbers from 0 to 255: probabilities, or of kind 'distance' the
-// mean squared differences from ten average images, which `network` has as products.
-export function verdictsOf(image, networks) {
-  const square = image.reduce((sum, v) => sum + (v / 255) ** 2, 0) / 784
-  return networks.map(({ name, kind = 'probability', network, read }) => {
-    const isDistance = kind === 'distance'
-    const near = read ? Array.from(read(image)) : isDistance ? Array.from(scoresOf(network, image)) : predict(network, image)
-    const digit = near.indexOf(Math.max(...near))
-    return { name, kind, digit, scores: isDistance ? near.map(v => square - v) : near }
-  })
+// What a network says of an image of 784 numbers from 0 to 255: probabilities, or of kind 'distance' the mean
+// squared differences from ten average images, which `network` has as products.
+export function verdictOf(image, { name, kind = 'probability', network, read }) {
+  const isDistance = kind === 'distance', square = image.reduce((sum, v) => sum + (v / 255) ** 2, 0) / 784
+  const near = read ? Array.from(read(image)) : isDistance ? Array.from(scoresOf(network, image)) : predict(network, image)
+  const digit = near.indexOf(Math.max(...near))
+  return { name, kind, digit, scores: isDistance ? near.map(v => square - v) : near }
 }
 
-// The same of a drawing, `gray` with SIDE*SIDE numbers.
-export function judge(gray, networks) {
-  const seen = normalizeDrawing(gray, SIDE)
-  return seen ? { seen, verdicts: verdictsOf(seen, networks) } : { seen: Array(784).fill(0), verdicts: [] }
+// What all of them say of a drawing, `gray` with SIDE*SIDE numbers. Before each there is time for a `rest`.
+export async function judge(gray, networks, rest = () => {}) {
+  const seen = normalizeDrawing(gray, SIDE), verdicts = []
+  for (const one of seen ? networks : []) {
+    await rest()
+    verdicts.push(verdictOf(seen, one))
+  }
+  return { seen: seen ?? Array(784).fill(0), verdicts }
 }
 
 async function readNetworks(kept) {
@@ -108,7 +115,7 @@ async function render({ model, el }) {
   pen.hidden = true
 
   const ink = paper.getContext('2d'), shrunk = small.getContext('2d', { willReadFrequently: true })
-  let at = { x: 140, y: 140 }, drawing = false, busy = false, more = false, patience
+  let at = { x: 140, y: 140 }, drawing = false, busy = false, more = false, patience, since, last
   Object.assign(ink, { strokeStyle: '#fff', lineWidth: PEN, lineCap: 'round', lineJoin: 'round' })
 
   function send() { // one picture at a time; while the models work on it, only the newest is kept waiting
@@ -116,11 +123,19 @@ async function render({ model, el }) {
     if (busy) return
     busy = true
     shrunk.drawImage(paper, 0, 0, SIDE, SIDE)
-    const gray = shrunk.getImageData(0, 0, SIDE, SIDE).data.filter((_, i) => i % 4 === 0)
+    const rgba = shrunk.getImageData(0, 0, SIDE, SIDE).data, gray = Uint8Array.from({ length: SIDE * SIDE }, (_, i) => rgba[4 * i])
     const read = model.get('read')
-    if (networks) return receive(judge(gray, read ? [...networks, { name: own, read }] : networks))
+    if (networks) {
+      since = performance.now()
+      return judge(gray, read ? [...networks, { name: own, read }] : networks, rest).then(receive)
+    }
     patience = setTimeout(() => { about.textContent = 'Python is busy or has stopped.'; free() }, 3000)
     model.send({ size: [SIDE, SIDE] }, undefined, [gray.buffer])
+  }
+  async function rest() { // until the next frame, where there is no time left in this one
+    if (performance.now() < since + WORK) return
+    await new Promise(requestAnimationFrame)
+    since = performance.now()
   }
   function free() {
     busy = false
@@ -130,10 +145,19 @@ async function render({ model, el }) {
     clearTimeout(patience)
     const rgba = image.flatMap(v => [v, v, v, 255])
     seen.getContext('2d').putImageData(new ImageData(new Uint8ClampedArray(rgba), 28, 28), 0, 0)
-    panels.forEach((show, i) => show(verdicts[i], own === names[i] && !model.get('read') ? 'not trained yet' : undefined))
-    status.textContent = verdicts.map(v => `${v.name}: ${v.digit}`).join(', ') || 'Nothing is drawn.'
-    about.textContent = 'What the models see'
+    show(image, verdicts)
     setTimeout(free, 50)
+  }
+  function show(image, verdicts) {
+    last = { image, verdicts }
+    panels.forEach((fill, i) => fill(verdicts[i], own === names[i] && !model.get('read') ? 'not trained yet' : undefined))
+    write(status, verdicts.map(v => `${v.name}: ${v.digit}`).join(', ') || 'Nothing is drawn.')
+    write(about, 'What the models see')
+  }
+  function readAgain() { // only the network that is being trained has something new to say
+    const { image, verdicts } = last, read = model.get('read')
+    if (busy) more = true
+    else show(image, verdicts.length ? [...verdicts.slice(0, networks.length), verdictOf(image, { name: own, read })] : [])
   }
   function line(to) {
     hint.hidden = true
@@ -181,7 +205,7 @@ async function render({ model, el }) {
   })
   clear.addEventListener('click', wipe)
   model.on('msg:custom', receive)
-  model.on('change:read', send)
+  model.on('change:read', readAgain)
   wipe()
   return () => model.off('msg:custom', receive)
 }

@@ -12,7 +12,7 @@ const CHOICES = {
 }
 const STARTS = { 0.01: 'size 0.01', 1: 'size 1', he: 'Kaiming (He)' }
 const PASSES = 20, LEAST = 500 // milliseconds for a pass, so that one can watch
-const WORK = 8 // milliseconds of computing in a frame; a slow phone needs as many again for the rest
+const WORK = 8 // milliseconds of computing in a frame at most; a slow phone needs as many again for the rest
 const FOR = [84, 39, 136], AGAINST = [179, 88, 6]
 const STYLE = `
 .digitlab-train .settings { display: grid; grid-template-columns: repeat(auto-fill, minmax(max(150px, 30%), 1fr)); gap: 8px 12px }
@@ -26,7 +26,7 @@ const STYLE = `
 .digitlab-train .play:hover { background: #185a94 }
 .digitlab-train [hidden] { display: none }
 .digitlab-train .facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(100px, 1fr)); gap: 4px 12px }
-.digitlab-train .fact b { display: block; font-size: 22px; line-height: 1.2 }
+.digitlab-train .fact b { display: block; font-size: 22px; line-height: 1.2; height: 1.2em; contain: strict }
 .digitlab-train .units { display: grid; grid-template-columns: repeat(10, minmax(0, 1fr)); gap: 4px 6px; margin: 10px 0 4px;
   text-align: center }
 .digitlab-train canvas { display: block; width: 100%; image-rendering: pixelated; border-radius: 3px }
@@ -137,7 +137,7 @@ function render({ model, el }) {
   units.setAttribute('role', 'img')
 
   let chosen, seed = 1, network, first, pictures, points, charts, latest, run, data
-  let playing = '', frame, since, from, odd = false
+  let playing = '', frame, since, from, work = WORK, last = 0, drawn = 0
 
   function pick(name) {
     chosen = { activation: 'relu', ...CHOICES[name], network: name }
@@ -247,17 +247,22 @@ function render({ model, el }) {
     if (latest.valid) said.textContent = `${word} ${figures(latest)}`
   }
 
-  function tick() {
+  function tick(now) {
     const began = performance.now()
     let stepped = false, measured = false, end = false
+    work = now - last > 20 ? Math.max(2, 0.8 * work) : Math.min(WORK, 1.1 * work) // less where frames come late
+    last = now
     do {
       const { value, done } = run.next()
       stepped ||= value === 'step'
       measured ||= value === 'measured'
       end = done || (playing === 'once' && value === 'measured' && latest.passes > from)
-    } while (!end && performance.now() < began + WORK && latest.passes - from <= (began - since) / LEAST)
-    if (stepped && (odd = !odd || end)) drawUnits() // thirty pictures a second will do
-    shown.passes.textContent = round(latest.passes)
+    } while (!end && performance.now() < began + work && latest.passes - from <= (began - since) / LEAST)
+    if ((stepped && now > drawn + 50) || end) { // twenty pictures a second will do
+      drawn = now
+      drawUnits()
+      shown.passes.textContent = round(latest.passes)
+    }
     if (measured) {
       drawFacts()
       const trained = network
