@@ -55,7 +55,7 @@ def test_drawings_are_read(): # digits blown up to the pad's size, and a blank o
     pixels, labels = scale_pixels(digits.test_x[:200])[:, None], digits.test_y[:200].tolist()
     large = F.interpolate(pixels, [112, 112], mode='bilinear')[:, 0]
     told = node('pad', EACH + '''const network = readNetwork(layers)
-        return each(image => judge(image, [{ network }]))''',
+        return Promise.all(each(image => judge(image, [{ network }])))''',
         layers=build['network_layers'](build['CONVNET']),
         images=pictures((F.pad(large, (0, 0, 0, 0, 0, 1))*255).byte()))
     assert told.pop() == dict(seen=[0]*784, verdicts=[])
