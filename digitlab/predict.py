@@ -102,14 +102,16 @@ def _fill_between(mask):
     def between(mask): return seen(mask) & seen(mask[::-1])[::-1]
     return between(mask) | between(mask.T).T
 
-# %% ../nbs/08_your_own_digits.ipynb #bcec5e3f
+# %% ../nbs/08_your_own_digits.ipynb #1eda6b6a
 def _find_sheet(gray):
     "A mask of what lies on a sheet or in a frame, and its tilt; None if all of it is paper"
     dark = gray <= _split_gray(gray)
     for piece in (_largest(dark), _largest(~dark)):
         sides = piece[0], piece[-1], piece[:, 0], piece[:, -1]
-        sheet = piece if min(map(np.mean, sides)) > .5 else ndimage.binary_fill_holes(piece)
-        if sheet is piece or sheet.mean() < .15 or _fill_box(sheet)[0] < .8: continue
+        if min(map(np.mean, sides)) > .5: continue  # it's the paper
+        outside, _ = ndimage.label(np.pad(~piece, 1, constant_values=True))
+        sheet = (outside != outside[0, 0])[1:-1, 1:-1]  # quicker than binary_fill_holes
+        if sheet.mean() < .15 or _fill_box(sheet)[0] < .8: continue
         if piece.sum() < sheet.sum()/2: sheet = _largest(sheet & ~piece)  # a frame
         sheet = _fill_between(sheet)
         share, tilt = _fill_box(sheet)
