@@ -1,5 +1,6 @@
 "The convnet's parts, and the kernel widget against torch."
 import json, shutil, subprocess
+from itertools import chain
 
 import pytest, torch
 from torch import nn
@@ -18,13 +19,16 @@ def test_bytes_and_floats_give_the_same():
     assert sum(p.numel() for p in model.parameters()) == 29_178
     assert torch.equal(PixelInput(3)(IMAGES)[:, 2], scale_pixels(IMAGES))
 
-@pytest.mark.parametrize('generator', [None, make_generator(3)])
-def test_shifted_batches(generator):
-    batches = ShiftedBatches(IMAGES, torch.arange(6), 4, generator)
-    for x, y in list(batches)*5:
-        around = F.pad(IMAGES[y], (1, 1, 1, 1)).unfold(1, 28, 1).unfold(2, 28, 1)
-        assert any(torch.equal(around[:, i, j], x) for i in range(3) for j in range(3))
-    if generator is None: assert y.tolist() == [4, 5]
+@pytest.mark.parametrize('by, settings', [(1, {}), (2, dict(generator=make_generator(3), by=2))])
+def test_shifted_batches(by, settings):
+    batches, turned_up = ShiftedBatches(IMAGES, torch.arange(6), 4, **settings), 0
+    for x, y in chain.from_iterable([batches]*150):
+        moves = F.pad(IMAGES[y], (by,)*4).unfold(1, 28, 1).unfold(2, 28, 1)
+        same = (moves == x[:, None, None]).flatten(3).all(3)  # [images, down, right]
+        assert same.sum((1, 2)).eq(1).all() and (same == same[0]).all(), 'one move for a batch'
+        turned_up = turned_up + same[0]
+    assert turned_up.shape == (2*by + 1,)*2 and turned_up.all(), 'every move turns up'
+    if not settings: assert y.tolist() == [4, 5]
 
 def test_block_without_weights_is_its_shortcut():
     block = ResidualBlock(4)
