@@ -83,17 +83,19 @@ def mlp(sizes:tuple, # inputs, hidden units, outputs, such as (784, 64, 10)
         layers += [_drawn_layer(n_in, n_out, size, generator), activation()]
     return nn.Sequential(*layers[:-1])
 
-# %% ../nbs/05_multiclass_mlp.ipynb #8d8248dc
+# %% ../nbs/05_multiclass_mlp.ipynb #cb0f0d43
 def pack_digits(digits, # from `read_digits`
                 n_train:int=2000, # images to train on, or all there are
                 n_valid:int=1000, # images to test with, or all there are
                )->dict: # how many there are of each, and the data as text
-    "A few digits for a web page to train on: 4 bits a pixel, gzipped, in base64"
+    "A few digits for a web page to train on: 4 bits a pixel, gzip, base64"
     def some(x, y, n):  # from all over, since a folder is sorted
         return x[::max(1, len(x)//n)][:n], y[::max(1, len(x)//n)][:n]
-    (x, y), (valid_x, valid_y) = some(*digits[:2], n_train), some(*digits[2:4], n_valid)
+    x, y = some(*digits[:2], n_train)
+    valid_x, valid_y = some(*digits[2:4], n_valid)
     levels = (torch.cat([x, valid_x]).flatten(1)/17).round().byte()
     pixels = 16*levels[:, ::2] + levels[:, 1::2]
-    content = pixels.numpy().tobytes() + torch.cat([y, valid_y]).byte().numpy().tobytes()
+    labels = torch.cat([y, valid_y]).byte()
+    content = pixels.numpy().tobytes() + labels.numpy().tobytes()
     return dict(counts=[len(x), len(valid_x)],
                 data=base64.b64encode(gzip.compress(content, mtime=0)).decode())
