@@ -67,7 +67,7 @@ class Batches:
         n, g = len(self.x), self.generator
         if g is None: order = torch.arange(n)
         else: order = torch.randperm(n, generator=g, device=g.device)
-        for idx in order.to(self.x.device).split(self.bs):  # as x[idx], but faster:
+        for idx in order.to(self.x.device).split(self.bs):  # as x[idx], faster:
             yield self.x.index_select(0, idx), self.y.index_select(0, idx)
 
 # %% ../nbs/04_mnist_loss.ipynb #c81ca053

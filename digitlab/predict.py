@@ -236,8 +236,8 @@ class Prediction(NamedTuple):
     file:str # its path
     digit:int|None # 0 to 9; None if there is no answer
     probability:float # of `digit`, 0 to 1
-    probabilities:list # of 0 to 9; the rest to 1 is for "no digit"; [] if there is no answer
-    note:str # '', 'unsure', 'several digits', 'perhaps no digit', or why there is no answer
+    probabilities:list # of 0 to 9, the rest for "no digit"; or []
+    note:str # '', a doubt such as 'unsure', or why there is none
 
 # %% ../nbs/08_your_own_digits.ipynb #9ce04544
 def _say(path, image, note, probs):
