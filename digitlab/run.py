@@ -240,7 +240,8 @@ def run_command(notebooks, full, pairs, jobs, timeout, out, **options):
         folder.mkdir(parents=True)
     full = full and not pairs
     if not full: click.echo('These are not the published figures: for those, --full without -p.')
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as if it were Ctrl-C
+    with suppress(ValueError):  # only the main thread can ask for this
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # as if it were Ctrl-C
     finished = run_jobs(todo, folder, jobs, timeout)
     run = dict(full=full, started=f'{started:%Y-%m-%d %H:%M} UTC',
                source=given.get('source', 'no digits'), device=given.get('device', 'not used'),
