@@ -54,6 +54,7 @@ def test_same_seed_same_network(name):
     assert all(torch.equal(a, b) for a, b in zip(*weights))
     few, many = (evaluate(models[0], digits.test_x, digits.test_y, bs=bs) for bs in (50, 1000))
     assert torch.equal(few.preds, many.preds) and few.low < few.accuracy < few.high
+    assert models[0].training   # as it was before it was measured
 
 def test_table_and_drawing(monkeypatch):
     runs = [dict(model=m, seconds=s, images_per_second=9., n=100, accuracy=a, parameters=5)
@@ -61,6 +62,7 @@ def test_table_and_drawing(monkeypatch):
     table, shown = results_table(runs), []
     assert table.accuracy.to_dict() == pytest.approx({'b': .85, 'a': 1}) and table.seconds['b'] == 2
     assert (table.low['b'], table.high['b']) == pytest.approx(wilson_interval(85, 100))
+    assert (table.runs['b'], table.spread['b']) == (2, pytest.approx(.1))
     monkeypatch.setattr(compare, 'show_figure', lambda fig, alt: shown.append(alt))
     draw_comparison(table, 'a title')
     assert shown == ['a title. Accuracy: b 0.8500, a 1.0000.']

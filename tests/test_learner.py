@@ -34,6 +34,11 @@ def test_frozen_parameters_modes_and_gradients(pair):
     assert torch.equal(model[0].weight, before)
     assert seen == ([(True, True)]*2 + [(False, False)]*2)*2
 
+def test_an_optimizer_of_torch_gets_fresh_gradients(pair):
+    both = make_learner(*pair), make_learner(*pair, opt=torch.optim.SGD)
+    for it in both: it.fit(2)
+    assert torch.allclose(both[0].model.weight, both[1].model.weight, atol=1e-6)
+
 def test_validation_counts_items_and_not_batches(pair):
     it = make_learner(*pair, valid=Batches(*pair, 99), metrics=[digit_accuracy])
     row, logits = it.fit(1)[0], it.model(pair[0])
