@@ -2,10 +2,7 @@
 
 Without names, all lessons and the appendix. The code and the default sizes stay as they are. A
 notebook that fails, or that someone changes meanwhile, keeps its old outputs."""
-import json
-import subprocess
-import sys
-import tempfile
+import json, subprocess, sys, tempfile
 from pathlib import Path
 
 from digitlab.run import find_notebooks, full_sizes, kernel_env, make_job, run_job
