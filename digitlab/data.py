@@ -5,8 +5,8 @@
 # %% auto #0
 __all__ = ['idx_bytes', 'read_idx', 'resize_digits', 'Digits', 'read_digits', 'find_digits']
 
-# %% ../nbs/appendix/data.ipynb #89f64e43
-import gzip, hashlib, multiprocessing, os, struct, sys, tempfile, zlib
+# %% ../nbs/appendix/data.ipynb #8d289641
+import gzip, hashlib, multiprocessing, os, struct, sys, tempfile, textwrap, zlib
 from contextlib import contextmanager
 from functools import lru_cache
 from multiprocessing.pool import ThreadPool
@@ -184,7 +184,7 @@ def _fetch_file(url, file, timeout):
         pooch.HTTPDownloader(timeout=timeout, progressbar=bar)(url, part, None)
         if _sha256(read_idx(part)) != MNIST_SHA256[file.stem]: raise ValueError('not MNIST')
 
-# %% ../nbs/appendix/data.ipynb #eb795060
+# %% ../nbs/appendix/data.ipynb #53bbbbf0
 def fetch_mnist(urls:tuple=MNIST_URLS, # folders on the web with its four files, tried in turn
                 timeout:float=5, # seconds to wait for an answer
                )->Path: # the folder with the four files
@@ -198,7 +198,7 @@ def fetch_mnist(urls:tuple=MNIST_URLS, # folders on the web with its four files,
             for name in MNIST_SHA256: _fetch_file(f'{url}{name}.gz', folder/f'{name}.gz', timeout)
             return folder
         except (OSError, ValueError, multiprocessing.TimeoutError) as e:
-            reasons.append(f'{url}: {str(e) or "no answer"}')
+            reasons.append(f'{url}: {textwrap.shorten(str(e) or "no answer", 90)}')
     raise ConnectionError(f"MNIST couldn't be fetched ({'; '.join(reasons)}). Set DIGITLAB_MNIST "
                           "to a folder that holds it, or use source='digits' without a network")
 
