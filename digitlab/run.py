@@ -163,7 +163,7 @@ def run_jobs(jobs:list, folder:Path, at_once:int=1, timeout:float|None=None)->bo
             return False
     return True
 
-# %% ../nbs/appendix/run.ipynb #aeb99e89
+# %% ../nbs/appendix/run.ipynb #5cbf603e
 def describe(job:Job)->dict:
     "What results.json keeps of a notebook"
     defaults = {name: parse_value(p['default']) for name, p in job.parameters.items()}
@@ -176,7 +176,6 @@ def write_report(run:dict, notebooks:list, folder:Path)->int: # 1 if one failed,
     from digitlab.show import value_text
     n_ok = sum(one['status'] == 'ok' for one in notebooks)
     headline = f'{n_ok} of {len(notebooks)} notebooks passed'
-    click.echo(f'\n{headline}')
     run = run | dict(headline=headline, notebooks=notebooks)
     (folder/'results.json').write_text(json.dumps(run, indent=1, default=str))
     cells = {one['name']: read_cells(folder/f'{one["name"]}.ipynb') for one in notebooks}
@@ -188,7 +187,7 @@ def write_report(run:dict, notebooks:list, folder:Path)->int: # 1 if one failed,
     with suppress(OSError):  # some disks have no links
         latest.unlink(missing_ok=True)
         latest.symlink_to(folder.name)
-    click.echo(f'report: {folder/"report.html"}')
+    click.echo(f'\n{headline}\nreport: {folder/"report.html"}')
     return int(n_ok < len(notebooks))
 
 # %% ../nbs/appendix/run.ipynb #4994daa6
