@@ -50,8 +50,8 @@ lab: $(STAMP) ## open lesson 1 in JupyterLab
 refresh: $(STAMP) ## run the notebooks at the published sizes on MNIST and keep their outputs in nbs/
 	@python dev/refresh.py $(ARGS)
 	@jupyter nbconvert --log-level ERROR --execute --inplace nbs/index.ipynb
-model: $(STAMP) ## train the small network that comes with the package, on MNIST (replaces it)
-	@python dev/model.py
+model: $(STAMP) ## train the small network that comes with the package, on MNIST (ARGS=--force replaces it)
+	@python dev/model.py $(ARGS)
 prepare: $(STAMP) ## write the modules and the README from the notebooks, and clean the notebooks
 	@python dev/readme.py --check && nbdev-export && nbdev-clean && python dev/readme.py
 check: prepare ## fail if `make prepare` changes anything that is committed

@@ -76,7 +76,10 @@ def learn_doubt(model, digits, rng, n):
     return dict(weight=torch.tensor(neuron.coef_[0]).float(), bias=torch.tensor(bias).float())
 
 def main():
-    file, digits, seed, epochs = default_model_path(), read_digits('mnist'), 42, 6
+    file, seed, epochs = default_model_path(), 42, 6
+    if file.exists() and '--force' not in sys.argv:
+        sys.exit(f'{file} is there already: make model ARGS=--force replaces it')
+    digits = read_digits('mnist')
     model = small_convnet(make_generator(seed))
     train_model(model, digits.train_x, digits.train_y, 0.01, epochs, seed, batches=ShiftedBatches)
     score = evaluate(model.eval(), digits.test_x, digits.test_y).accuracy
