@@ -6,14 +6,13 @@
 __all__ = ['lift_ink', 'fit_box', 'crop_sheet', 'drop_scraps', 'normalize_picture', 'default_model_path', 'is_digit',
            'save_model', 'load_model', 'read_image', 'Prediction', 'predict_files']
 
-# %% ../nbs/08_your_own_digits.ipynb #d204748e
+# %% ../nbs/08_your_own_digits.ipynb #46af4d19
 import hashlib, json, warnings
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
+import numpy as np, torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from safetensors.torch import load_file, safe_open, save, save_file
 from scipy import ndimage
@@ -21,6 +20,8 @@ from scipy import ndimage
 from .compare import make_network
 from .data import atomic_write, resize_digits
 from .tensors import make_generator
+
+warnings.filterwarnings('ignore', module='PIL')  # what Pillow doubts, our notes say
 
 # %% ../nbs/08_your_own_digits.ipynb #85bb8d7e
 def _resize(gray, height, width): # [H,W] -> [height,width]
@@ -76,7 +77,7 @@ def fit_box(ink:np.ndarray)->torch.Tensor: # [H,W], strokes 1 -> uint8 [28,28]
     image = resize_digits(small[None]/small.max())[0]/255
     return (255*image/image[image > .2].median()).clamp(max=255).round().byte()
 
-# %% ../nbs/08_your_own_digits.ipynb #012ff004
+# %% ../nbs/08_your_own_digits.ipynb #be621909
 def _split_gray(gray):
     "The lighter end of the dark pixels, where dark and light are parted best (Otsu's method)"
     values = np.sort(gray, None)
@@ -89,10 +90,9 @@ def _largest(mask):
     pieces, n = ndimage.label(mask)
     return pieces == 1 + np.bincount(pieces.ravel())[1:].argmax() if n else mask
 
-def _fill_box(mask):
+def _fill_box(mask, angles=range(-22, 23, 2)):
     "How much of a box the mask fills if turned by the best of some angles, and that angle"
     rows, cols = np.nonzero(mask & ~ndimage.minimum_filter(mask, (1, 3), mode='constant'))
-    angles = range(-22, 23, 2)
     turned = np.exp(1j*np.radians(angles))[:, None]*(rows + 1j*cols)
     areas = (np.ptp(turned.real, 1) + 1)*(np.ptp(turned.imag, 1) + 1)
     return mask.sum()/areas.min(), angles[areas.argmin()]
@@ -195,16 +195,17 @@ def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready t
     except Exception as e: raise ValueError(f"{path} isn't a sound file of save_model") from e
     return model.eval(), about
 
-# %% ../nbs/08_your_own_digits.ipynb #1353800f
+# %% ../nbs/08_your_own_digits.ipynb #d2ef67cc
 def _open_gray(path):
     "The gray values of a picture, floats [H,W] from 0 to 1, upright, of at most 280 pixels"
     with open(path, 'rb') as file: head = file.read(12)
     for mark, kind in ((b'%PDF', 'PDF'), (b'ftypavi', 'AVIF'), (b'ftyp', 'HEIC')):
         if mark in head: raise ValueError(f'it is of the kind {kind}')
     with Image.open(path, formats=('PNG', 'JPEG', 'GIF', 'BMP', 'TIFF', 'WEBP')) as image:
-        if image.width*image.height > (20 if image.format == 'WEBP' else 50)*10**6:
+        if image.width*image.height > (16 if image.format == 'WEBP' else 50)*10**6:
             raise ValueError('it has too many pixels')
         image.draft('L', (280, 280))  # a JPEG can be decoded at a smaller scale
+        image.thumbnail((2800, 2800), Image.Resampling.NEAREST)  # spares memory
         mode = 'LA' if image.has_transparency_data else 'F' if image.mode[0] in 'IF' else 'L'
         small = image.convert(mode)
     small.thumbnail((280, 280), Image.Resampling.BILINEAR)
