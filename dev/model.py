@@ -23,7 +23,7 @@ LETTERS = 'ACEFHKMNPRUVWXadefhkmnpruvwx&@#%$?'  # none that could pass for a dig
 FONTS = [path for path in sorted(Path(matplotlib.get_data_path(), 'fonts', 'ttf').glob('*.ttf'))
          if path.name.startswith(('DejaVu', 'STIXGeneral')) and 'Display' not in path.name]
 PHOTOS = [Image.fromarray(image).convert('L') for image in load_sample_images().images]
-ONE_IN = 25  # so many pictures, and one of them shows no digit, we suppose
+ONE_IN = 20  # so many pictures, and one of them shows no digit, we suppose
 
 def draw_letter(rng):
     "A letter, upright or nearly so"
@@ -43,10 +43,11 @@ def draw_strokes(rng):
     return np.asarray(image)/255
 
 def cut_patch(rng):
-    "A square of one of scikit-learn's two photographs"
+    "A square of one of scikit-learn's two photographs, turned any way, half of them as a negative"
     photo, side = PHOTOS[rng.integers(len(PHOTOS))], rng.integers(30, 250)
     x, y = rng.integers(photo.width - side), rng.integers(photo.height - side)
-    return np.asarray(photo.crop((x, y, x + side, y + side)))/255
+    gray = np.rot90(photo.crop((x, y, x + side, y + side)), rng.integers(4))/255
+    return gray if rng.random() < .5 else 1 - gray
 
 def photograph(image, rng):
     "A digit of MNIST in dark ink on paper, of any size, in uneven light"
@@ -68,11 +69,11 @@ def make_pictures(draw, n, rng):
 def learn_doubt(model, digits, rng, n):
     "A neuron's weights, for the features of `model`: is this a digit?"
     def draw_digit(rng): return photograph(digits.train_x[rng.integers(len(digits.train_x))], rng)
-    kinds = ((draw_digit, 4*n), (cut_patch, 3*n), (draw_letter, n), (draw_strokes, n))
+    kinds = ((draw_digit, 4*n), (cut_patch, 6*n), (draw_letter, n), (draw_strokes, n))
     images = torch.cat([make_pictures(draw, many, rng) for draw, many in kinds])
     with torch.no_grad(): features = model[:-1](images)
-    neuron = LogisticRegression(C=.003, max_iter=1000).fit(features, np.arange(9*n) < 4*n)
-    bias = neuron.intercept_[0] + np.log(5/4*(ONE_IN - 1))  # five in nine had no digit
+    neuron = LogisticRegression(C=.003, max_iter=1000).fit(features, np.arange(12*n) < 4*n)
+    bias = neuron.intercept_[0] + np.log(2*(ONE_IN - 1))  # two in three had no digit
     return dict(weight=torch.tensor(neuron.coef_[0]).float(), bias=torch.tensor(bias).float())
 
 def main():

@@ -6,14 +6,13 @@
 __all__ = ['lift_ink', 'fit_box', 'crop_sheet', 'drop_scraps', 'normalize_picture', 'default_model_path', 'is_digit',
            'save_model', 'load_model', 'read_image', 'Prediction', 'predict_files']
 
-# %% ../nbs/08_your_own_digits.ipynb #d204748e
+# %% ../nbs/08_your_own_digits.ipynb #46af4d19
 import hashlib, json, warnings
 from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-import torch
+import numpy as np, torch
 from PIL import Image, ImageOps, UnidentifiedImageError
 from safetensors.torch import load_file, safe_open, save, save_file
 from scipy import ndimage
@@ -21,6 +20,8 @@ from scipy import ndimage
 from .compare import make_network
 from .data import atomic_write, resize_digits
 from .tensors import make_generator
+
+warnings.filterwarnings('ignore', module='PIL')  # what Pillow doubts, our notes say
 
 # %% ../nbs/08_your_own_digits.ipynb #85bb8d7e
 def _resize(gray, height, width): # [H,W] -> [height,width]
@@ -33,13 +34,14 @@ def _shrink(gray, most):
     scale = min(1, most/max(gray.shape))
     return _resize(gray, *(max(1, round(n*scale)) for n in gray.shape))
 
-# %% ../nbs/08_your_own_digits.ipynb #6b8d547e
+# %% ../nbs/08_your_own_digits.ipynb #252544cf
 def _fit_surface(gray, is_ink, weight=.1):
     "The smooth surface through all pixels; those of the ink count little, [H,W]"
     y, x = np.mgrid[-1:1:gray.shape[0]*1j, -1:1:gray.shape[1]*1j]
     terms = np.stack([x**0, x, y, x*x, x*y, y*y], -1).reshape(-1, 6)
-    weights = np.where(is_ink, weight, 1).reshape(-1, 1)
-    fit = np.linalg.lstsq(terms*weights, gray.reshape(-1, 1)*weights)[0]
+    some = slice(None, None, len(terms)//2000*2 + 1)  # every so many pixels are enough
+    weights = np.where(is_ink, weight, 1).reshape(-1, 1)[some]
+    fit = np.linalg.lstsq(terms[some]*weights, gray.reshape(-1, 1)[some]*weights)[0]
     return (terms @ fit).reshape(gray.shape)
 
 # %% ../nbs/08_your_own_digits.ipynb #7a49fc8f
@@ -75,7 +77,7 @@ def fit_box(ink:np.ndarray)->torch.Tensor: # [H,W], strokes 1 -> uint8 [28,28]
     image = resize_digits(small[None]/small.max())[0]/255
     return (255*image/image[image > .2].median()).clamp(max=255).round().byte()
 
-# %% ../nbs/08_your_own_digits.ipynb #1bc0e738
+# %% ../nbs/08_your_own_digits.ipynb #be621909
 def _split_gray(gray):
     "The lighter end of the dark pixels, where dark and light are parted best (Otsu's method)"
     values = np.sort(gray, None)
@@ -88,27 +90,24 @@ def _largest(mask):
     pieces, n = ndimage.label(mask)
     return pieces == 1 + np.bincount(pieces.ravel())[1:].argmax() if n else mask
 
-def _fill_box(mask):
+def _fill_box(mask, angles=range(-22, 23, 2)):
     "How much of a box the mask fills if turned by the best of some angles, and that angle"
-    rows, cols = np.nonzero(mask & ~ndimage.minimum_filter(mask, 3, mode='constant'))
-    angles = range(-22, 23, 2)
+    rows, cols = np.nonzero(mask & ~ndimage.minimum_filter(mask, (1, 3), mode='constant'))
     turned = np.exp(1j*np.radians(angles))[:, None]*(rows + 1j*cols)
     areas = (np.ptp(turned.real, 1) + 1)*(np.ptp(turned.imag, 1) + 1)
     return mask.sum()/areas.min(), angles[areas.argmin()]
 
 def _fill_between(mask):
     "A mask with all that lies between two of its pixels in a row or a column"
-    def seen(mask): return np.maximum.accumulate(mask)  # from the first row down
-    def between(mask): return seen(mask) & seen(mask[::-1])[::-1]
+    def between(mask): return (mask.cumsum(0) > 0) & (mask[::-1].cumsum(0) > 0)[::-1]
     return between(mask) | between(mask.T).T
 
-# %% ../nbs/08_your_own_digits.ipynb #1eda6b6a
+# %% ../nbs/08_your_own_digits.ipynb #47d63e70
 def _find_sheet(gray):
     "A mask of what lies on a sheet or in a frame, and its tilt; None if all of it is paper"
     dark = gray <= _split_gray(gray)
     for piece in (_largest(dark), _largest(~dark)):
-        sides = piece[0], piece[-1], piece[:, 0], piece[:, -1]
-        if min(map(np.mean, sides)) > .5: continue  # it's the paper
+        if min(map(np.mean, (piece[0], piece[-1], piece[:, 0], piece[:, -1]))) > .5: continue
         outside, _ = ndimage.label(np.pad(~piece, 1, constant_values=True))
         sheet = (outside != outside[0, 0])[1:-1, 1:-1]  # quicker than binary_fill_holes
         if sheet.mean() < .15 or _fill_box(sheet)[0] < .8: continue
@@ -125,21 +124,20 @@ def crop_sheet(gray:np.ndarray)->np.ndarray: # [H,W], 0 to 1 -> a part of it
         box, (sheet, tilt) = _box(found[0]), found
         gray, sheet = gray[box], sheet[box]
         paper = np.median(gray[sheet])
-        no_paper = ~sheet | (abs(gray - paper) > .2)
-        ink = np.where(sheet, gray - _fit_surface(gray, no_paper, 1e-3), 0)
+        ink = np.where(sheet, gray - _fit_surface(gray, ~sheet | (abs(gray - paper) > .2), 1e-3), 0)
         if np.ptp(np.quantile(ink[sheet], [.002, .998])) < .1: raise ValueError('an empty sheet')
-        gray = paper + ndimage.rotate(ink, tilt, order=1)
+        gray = paper + (ndimage.rotate(ink, tilt, order=1) if tilt else ink)
     return gray
 
-# %% ../nbs/08_your_own_digits.ipynb #a67c2815
+# %% ../nbs/08_your_own_digits.ipynb #b71d6c4a
 def drop_scraps(ink:np.ndarray)->np.ndarray: # both [H,W], strokes at 1
     "Take off dust, and what lies along the border if there is more; refuse lone lines"
-    pieces, n = ndimage.label(ink > .2, np.ones((3, 3)))
+    pieces, _ = ndimage.label(ink > .2, np.ones((3, 3)))
     spans = np.divide([ink[box].shape for box in ndimage.find_objects(pieces)], ink.shape)
     if (spans.max(1) > .75).all() and (spans.min(1) < .04).all(): raise ValueError('only lines')
     band = max(1, round(max(ink.shape)*.06))
     inner = (pieces > 0) & np.isin(pieces, pieces[band:-band, band:-band])
-    mass = ndimage.sum(inner if inner.any() else pieces > 0, pieces, range(n + 1))
+    mass = np.bincount(pieces.ravel(), (inner if inner.any() else pieces > 0).ravel())
     return ink*ndimage.maximum_filter(mass[pieces] > .03*mass.max(), 3)
 
 # %% ../nbs/08_your_own_digits.ipynb #6227cbd9
@@ -149,16 +147,18 @@ def _has_several(ink):
     rows = [(ink[:, cols] > .2).any(1).sum() for cols, in ndimage.find_objects(strips)]
     return np.sum(rows > .45*np.max(rows)) > 1
 
-# %% ../nbs/08_your_own_digits.ipynb #e5cf1fe9
+# %% ../nbs/08_your_own_digits.ipynb #14ae1c64
 def _clean(gray):
-    "Nothing but the strokes of the digit, or digits, [H,W]"
+    "Nothing but the strokes of the digit, or digits, [H,W]; and their share of the ink"
     ink = lift_ink(crop_sheet(_shrink(np.asarray(gray, float), 140)))
     inner = crop_sheet(ink)  # uneven light may have hidden a frame
-    return drop_scraps(ink if inner is ink else lift_ink(inner))
+    if inner is not ink: ink = lift_ink(inner)
+    left = drop_scraps(ink)
+    return left, left.sum()/ink.sum()
 
 def normalize_picture(gray:np.ndarray)->torch.Tensor: # [H,W] -> uint8 [28,28]
     "Make floats from 0 to 1 look like MNIST; raises ValueError if all is blank"
-    return fit_box(_clean(gray))
+    return fit_box(_clean(gray)[0])
 
 # %% ../nbs/08_your_own_digits.ipynb #ca5c02ff
 def default_model_path()->Path: # in the package
@@ -195,16 +195,17 @@ def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready t
     except Exception as e: raise ValueError(f"{path} isn't a sound file of save_model") from e
     return model.eval(), about
 
-# %% ../nbs/08_your_own_digits.ipynb #3f0dd742
+# %% ../nbs/08_your_own_digits.ipynb #d2ef67cc
 def _open_gray(path):
     "The gray values of a picture, floats [H,W] from 0 to 1, upright, of at most 280 pixels"
     with open(path, 'rb') as file: head = file.read(12)
     for mark, kind in ((b'%PDF', 'PDF'), (b'ftypavi', 'AVIF'), (b'ftyp', 'HEIC')):
         if mark in head: raise ValueError(f'it is of the kind {kind}')
     with Image.open(path, formats=('PNG', 'JPEG', 'GIF', 'BMP', 'TIFF', 'WEBP')) as image:
-        if image.width*image.height > (20 if image.format == 'WEBP' else 50)*10**6:
+        if image.width*image.height > (16 if image.format == 'WEBP' else 50)*10**6:
             raise ValueError('it has too many pixels')
         image.draft('L', (280, 280))  # a JPEG can be decoded at a smaller scale
+        image.thumbnail((2800, 2800), Image.Resampling.NEAREST)  # spares memory
         mode = 'LA' if image.has_transparency_data else 'F' if image.mode[0] in 'IF' else 'L'
         small = image.convert(mode)
     small.thumbnail((280, 280), Image.Resampling.BILINEAR)
@@ -214,19 +215,19 @@ def _open_gray(path):
     return max((gray*alpha + paper*(1 - alpha) for paper in (1, 0)), key=np.ptp)
 
 def _read(path):
-    "The image for the network, and a note; None and the reason if there is none"
+    "The image for the network, a note, the digit's share of the ink; or None and the reason"
     path = Path(path).expanduser()
-    if not path.is_file(): return None, 'a folder' if path.is_dir() else 'no such file'
+    if not path.is_file(): return None, 'a folder' if path.is_dir() else 'no such file', 0
     try: gray = _open_gray(path)
-    except UnidentifiedImageError: return None, "can't be read (no picture); save it as PNG or JPEG"
-    except Exception as e: return None, f"can't be read ({e}); save it as a smaller PNG or JPEG"
-    try: ink = _clean(gray)
-    except ValueError as e: return None, str(e)
-    return fit_box(ink), 'several digits' if _has_several(ink) else ''
+    except UnidentifiedImageError: return None, "can't be read (no picture); save it as PNG or JPEG", 0
+    except Exception as e: return None, f"can't be read ({e}); save it as a smaller PNG or JPEG", 0
+    try: ink, share = _clean(gray)
+    except ValueError as e: return None, str(e), 0
+    return fit_box(ink), 'several digits' if _has_several(ink) else '', share
 
 def read_image(path:str|Path)->torch.Tensor: # PNG, JPEG, GIF, BMP, TIFF or WebP -> uint8 [28,28]
     "Read a picture of one digit; raises ValueError where it can't"
-    image, note = _read(path)
+    image, note, _ = _read(path)
     if image is None: raise ValueError(f'{path}: {note}')
     return image
 
@@ -239,7 +240,7 @@ class Prediction(NamedTuple):
     probabilities:list # of 0 to 9, the rest for "no digit"; or []
     note:str # '', a doubt such as 'unsure', or why there is none
 
-# %% ../nbs/08_your_own_digits.ipynb #9ce04544
+# %% ../nbs/08_your_own_digits.ipynb #d4aa770f
 def _say(path, image, note, probs):
     "A `Prediction` from what was read and what the network says"
     if image is None: return Prediction(str(path), None, 0., [], note)
@@ -252,8 +253,8 @@ def predict_files(paths, model:str|Path|None=None)->list: # any iterable -> a `P
     paths = [paths] if isinstance(paths, (str, Path)) else list(paths)
     if not paths: raise ValueError('there are no pictures to read; give one path or more')
     network, _ = load_model(model)
-    images, notes = zip(*map(_read, paths))
+    images, notes, shares = zip(*map(_read, paths))
     x = torch.stack([torch.zeros(28, 28).byte() if i is None else i for i in images])
     with torch.no_grad():
         probs = torch.cat([network(xb).softmax(1)*is_digit(xb)[:, None] for xb in x.split(500)])
-    return list(map(_say, paths, images, notes, probs.tolist()))
+    return list(map(_say, paths, images, notes, (probs*torch.tensor(shares)[:, None]).tolist()))
