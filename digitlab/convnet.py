@@ -42,7 +42,7 @@ def small_convnet(generator:torch.Generator, # draws the weights (on the CPU)
     nn.init.zeros_(model[-1].bias)
     return model.to(memory_format=torch.channels_last) # faster on a CPU
 
-# %% ../nbs/06_convolutions.ipynb #e8fb8850
+# %% ../nbs/06_convolutions.ipynb #17a787bd
 class ShiftedBatches(Batches):
     "Batches of images [N,H,W], each batch moved by a few pixels at random"
     def __init__(self, x, y, bs=256, generator=None, # as in `Batches`
@@ -54,7 +54,7 @@ class ShiftedBatches(Batches):
         for xb, yb in super().__iter__():
             drawn = torch.randint(2*self.by + 1, (2,), generator=self.moves,
                                   device=self.moves.device)
-            down, right = (self.by - drawn).tolist()   # from -by to by
+            down, right = (self.by - drawn).tolist()
             yield F.pad(xb, (right, -right, down, -down)), yb
 
 # %% ../nbs/06_convolutions.ipynb #6d411bab

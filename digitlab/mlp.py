@@ -24,7 +24,7 @@ def _drawn_layer(n_in, n_out, scale, generator):
         layer.bias.zero_()
     return layer
 
-# %% ../nbs/05_multiclass_mlp.ipynb #d26ea8d1
+# %% ../nbs/05_multiclass_mlp.ipynb #8641f681
 def linear_model(generator:torch.Generator, # gives the weights, on its device
                  scale:float=1., # standard deviation of the weights
                  n_in:int=784, # pixels of an image
@@ -32,7 +32,7 @@ def linear_model(generator:torch.Generator, # gives the weights, on its device
                 )->nn.Sequential: # [N,784] or [N,28,28] to logits [N,C]
     "One score for each class, each from weights of its own"
     layer = _drawn_layer(n_in, n_out, scale, generator)
-    return nn.Sequential(nn.Flatten(), layer)
+    return nn.Sequential(nn.Flatten(), layer) # images become rows
 
 # %% ../nbs/05_multiclass_mlp.ipynb #6f2255d5
 def _check_classes(logits, targets):
@@ -47,7 +47,7 @@ def _one_hot(logits, targets):
     _check_classes(logits, targets)
     return F.one_hot(targets, logits.shape[1]).to(logits.dtype)
 
-# %% ../nbs/05_multiclass_mlp.ipynb #26086e41
+# %% ../nbs/05_multiclass_mlp.ipynb #4a47076d
 def sigmoid_mse(logits:Tensor, # float [N,C]
                 targets:Tensor, # classes, int64 [N]
                )->Tensor: # rank 0, 0 to 1
@@ -56,7 +56,7 @@ def sigmoid_mse(logits:Tensor, # float [N,C]
 
 def softmax_mse(logits:Tensor, # float [N,C]
                 targets:Tensor, # classes, int64 [N]
-               )->Tensor: # rank 0, 0 to 2/C
+               )->Tensor: # rank 0, 0 to 2/C, so 0.2 for ten classes
     "Mean squared error between softmax probabilities and one-hot targets"
     return mse(logits.softmax(1), _one_hot(logits, targets))
 
