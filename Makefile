@@ -51,7 +51,7 @@ refresh: $(STAMP) ## run the notebooks at the published sizes on MNIST and keep 
 	@python dev/refresh.py $(ARGS)
 	@jupyter nbconvert --log-level ERROR --execute --inplace nbs/index.ipynb
 model: $(STAMP) ## train the small network that comes with the package, on MNIST (ARGS=--force replaces it)
-	@python dev/model.py digitlab/models/convnet.safetensors $(ARGS)
+	@python dev/model.py $(ARGS)
 prepare: $(STAMP) ## write the modules and the README from the notebooks, and clean the notebooks
 	@python dev/readme.py --check && nbdev-export && nbdev-clean && python dev/readme.py
 check: prepare ## fail if `make prepare` changes anything that is committed
@@ -60,7 +60,7 @@ hooks: $(STAMP) ## in git: notebooks compared and merged by cells, and checked b
 	@git config merge.jupyternotebook.driver '.venv/bin/nbdev-merge %O %A %B %P'
 	@git config diff.jupyternotebook.command .venv/bin/nbdev-diff-driver
 	@cp .ci/pre-commit "$$(git rev-parse --git-path hooks)/pre-commit"
-student: $(STAMP) ## make the student's copy, with cells to fill in (folder student; ARGS="FOLDER --force")
+student: $(STAMP) ## make the student's copy, with cells to fill in (folder student, or ARGS=FOLDER)
 	@python dev/student.py $(ARGS)
 docs: $(STAMP) ## build the site (dev/site/_site/index.html) and test it; needs Python 3.11 or newer
 	@$(PIP) --editable '.[dev,docs]' && python dev/site/build.py && pytest tests/test_site.py

@@ -3,7 +3,7 @@
 What is compared takes turns, after a first round that isn't counted, and a ratio is one of medians.
 So a machine that slows down for a while does no harm, and ratios from different machines can be
 compared. Seconds can't. `card` needs a CUDA device, and measures what lesson 9 quotes."""
-import argparse, statistics, sys, time
+import argparse, gc, statistics, sys, time
 from contextlib import redirect_stdout
 from functools import partial
 from io import StringIO
@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from digitlab.compare import evaluate, make_network
 from digitlab.data import find_digits, read_digits
-from digitlab.learner import Batches, DigitLearner
-from digitlab.scale import CapturedStep, fused_adamw, train_together
+from digitlab.learner import Batches, DigitLearner, plain_step
+from digitlab.scale import CapturedStep, bf16_step, fused_adamw, train_together
 from digitlab.tensors import make_generator, scale_pixels
 
 BS = 256
@@ -89,11 +89,13 @@ def epoch(digits, repeats):
 
 def trained(digits, name, scores, **options):
     "Train a network from the start, and note its accuracy on the test set; the seconds of training"
-    model = make_network(name, make_generator(0)).to(digits.train_x.device,
-                                                     memory_format=torch.channels_last)
+    seed = len(scores)
+    model = make_network(name, make_generator(seed)).to(digits.train_x.device,
+                                                        memory_format=torch.channels_last)
+    gc.collect()  # what the one before left, its recorded step too
     start = time.perf_counter()
     with redirect_stdout(StringIO()):
-        train_together(model, digits.train_x, digits.train_y, **options)
+        train_together(model, digits.train_x, digits.train_y, seed=seed, **options)
     seconds = time.perf_counter() - start
     scores.append(evaluate(model, digits.test_x, digits.test_y).accuracy)
     return seconds
@@ -106,37 +108,45 @@ def convnet(digits, repeats):
     print(f'  wanted: 0.99 in 5 s, got {statistics.median(scores):.4f}')
 
 
-RUNS = [('convnet', 256, 2), ('convnet', 512, 6), ('resnet18', 128, 4), ('resnet18', 512, 4),
-        ('resnet18', 1024, 4)]
+RUNS = [('convnet', 256, 2, .02), ('convnet', 512, 3, .03), ('resnet18', 128, 4, .01),
+        ('resnet18', 512, 4, .01), ('resnet18', 1024, 4, .01)]  # images in a batch, epochs, rate
 
 def card(digits, repeats):
     "What a captured step gives, on a card"
-    from fastai.vision.all import ImageDataLoaders, resnet18, vision_learner
-    path, n = find_digits(digits.kind), len(digits.train_x)
-    digits = digits._replace(**{name: getattr(digits, name).cuda() for name in
-                                ('train_x', 'train_y', 'test_x', 'test_y')})
-    x, y = scale_pixels(digits.train_x).flatten(1), digits.train_y
-    def learner(**step): return DigitLearner(network().cuda(), Batches(x, y, BS, make_generator(0)),
-                                             None, F.cross_entropy, .01, fused_adamw, **step)
-    plain, captured = learner(), learner(step=CapturedStep())
-    measure('an epoch of 784-64-10 on the card', {
-        'step by step': lambda: plain.fit(1), 'captured': lambda: captured.fit(1)}, repeats)
-    scores = {f'{name}, batch {bs}, {epochs} epochs': [] for name, bs, epochs in RUNS}
+    torch.backends.cudnn.benchmark = True  # tries its algorithms in the round that isn't counted
+    n = len(digits.train_x)
+    there = digits._replace(**{name: getattr(digits, name).cuda() for name in
+                               ('train_x', 'train_y', 'test_x', 'test_y')})
+    x, y = scale_pixels(there.train_x).flatten(1), there.train_y
+    steps = {'step by step': plain_step, 'captured': CapturedStep(),
+             'captured, in bfloat16': CapturedStep(bf16_step)}
+    learners = {name: DigitLearner(network().cuda(), Batches(x, y, BS, make_generator(0)), None,
+                                   F.cross_entropy, .01, fused_adamw, step=step)
+                for name, step in steps.items()}
+    measure('an epoch of 784-64-10 on the card', {name: partial(learner.fit, 1) for name, learner
+                                                  in learners.items()}, repeats)
+    scores = {f'{name}, batch {bs}, {epochs} epochs': [] for name, bs, epochs, _ in RUNS}
     ours = measure('from the start, captured; seconds of training', {
-        title: partial(trained, digits, name, scores[title], bs=bs, epochs=epochs)
-        for title, (name, bs, epochs) in zip(scores, RUNS)}, repeats)
+        title: partial(trained, there, name, scores[title], bs=bs, epochs=epochs, lr=lr)
+        for title, (name, bs, epochs, lr) in zip(scores, RUNS)}, repeats)
     for title, values in scores.items():
         print(f'  {title}: accuracy {statistics.median(values):.4f}, '
               f'least {min(values):.4f}, most {max(values):.4f}')
-    files = ImageDataLoaders.from_folder(path, train='training', valid='testing', device='cuda')
-    published = vision_learner(files, resnet18, pretrained=False, loss_func=F.cross_entropy)
-    def epoch():
-        with published.no_bar(), published.no_logging(): published.fit_one_cycle(1, .1)
-    theirs = measure('the published pipeline, resnet18', {'an epoch': epoch}, 1)['an epoch']
+    theirs = measure('the published pipeline, resnet18', {
+        'an epoch': published_epoch(find_digits(digits.kind))}, 1)['an epoch']
     print(f'  images a second: {n/theirs:,.0f}')
-    for title, (name, bs, epochs) in zip(scores, RUNS):
+    for title, (_, _, epochs, _) in zip(scores, RUNS):
         print(f'  {title}: {epochs*n/ours[title]:,.0f}, {epochs*theirs/ours[title]:.1f} times that')
     print('  wanted: 20 times, resnet18')
+
+def published_epoch(path):
+    "An epoch of the book's lines, on the card"
+    from fastai.vision.all import ImageDataLoaders, resnet18, vision_learner
+    files = ImageDataLoaders.from_folder(path, train='training', valid='testing', device='cuda')
+    learner = vision_learner(files, resnet18, pretrained=False, loss_func=F.cross_entropy)
+    def epoch():
+        with learner.no_bar(), learner.no_logging(): learner.fit_one_cycle(1, .1)
+    return epoch
 
 
 PARTS = {f.__name__: f for f in (epoch, convnet, card)}

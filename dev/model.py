@@ -1,9 +1,9 @@
-"""Train the small convnet that comes with the package, and its doubt: `python dev/model.py FILE`.
+"""Train the small convnet that comes with the package, and its doubt: `make model`.
 
-The network learns MNIST alone, each batch shifted by up to a pixel. Then it stays as it is, and one more neuron
-learns from what the network sees in pictures, of digits and of letters, scribbles and pieces of photographs:
-is this a digit at all (lesson 8)? It's kept in doubt.safetensors beside FILE. A few minutes on two cores."""
-import argparse
+The network learns MNIST alone, each batch shifted by up to a pixel. Then it stays as it is, and one
+more neuron learns from what the network sees in pictures, of digits and of letters, scribbles and
+pieces of photographs: is this a digit at all (lesson 8)? A few minutes on two cores."""
+import sys
 from pathlib import Path
 
 import matplotlib, numpy as np, torch
@@ -16,7 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from digitlab.compare import evaluate, train_model
 from digitlab.convnet import ShiftedBatches, small_convnet
 from digitlab.data import read_digits
-from digitlab.predict import default_model_path, load_model, normalize_picture, save_model
+from digitlab.predict import default_model_path, normalize_picture, save_model
 from digitlab.tensors import make_generator
 
 LETTERS = 'ACEFHKMNPRUVWXadefhkmnpruvwx&@#%$?'  # none that could pass for a digit
@@ -28,7 +28,8 @@ ONE_IN = 20  # so many pictures, and one of them shows no digit, we suppose
 def draw_letter(rng):
     "A letter, upright or nearly so"
     image, font = Image.new('L', (120, 120), 255), ImageFont.truetype(str(rng.choice(FONTS)), 80)
-    ImageDraw.Draw(image).text((60, 60), str(rng.choice(list(LETTERS))), fill=0, font=font, anchor='mm')
+    letter = str(rng.choice(list(LETTERS)))
+    ImageDraw.Draw(image).text((60, 60), letter, fill=0, font=font, anchor='mm')
     return np.asarray(image.rotate(rng.uniform(-12, 12), fillcolor=255))/255
 
 def draw_strokes(rng):
@@ -51,7 +52,8 @@ def cut_patch(rng):
 def photograph(image, rng):
     "A digit of MNIST in dark ink on paper, of any size, in uneven light"
     side = int(rng.integers(28, 150))
-    ink = np.asarray(Image.fromarray(image.numpy()).resize((side, side), Image.Resampling.BICUBIC))/255
+    large = Image.fromarray(image.numpy()).resize((side, side), Image.Resampling.BICUBIC)
+    ink = np.asarray(large)/255
     light = .7 - rng.uniform(-.3, .3)*np.linspace(-1, 1, side)
     grain = rng.normal(0, rng.uniform(0, .02), ink.shape)
     return (light*(1 - rng.uniform(.25, .9)*ink) + grain).clip(0, 1)
@@ -75,24 +77,18 @@ def learn_doubt(model, digits, rng, n):
     return dict(weight=torch.tensor(neuron.coef_[0]).float(), bias=torch.tensor(bias).float())
 
 def main():
-    parser = argparse.ArgumentParser(description='Train the small convnet of the package on MNIST, and its doubt.')
-    parser.add_argument('file', type=Path, help='where to keep it')
-    parser.add_argument('--force', action='store_true', help='replace the file if it is there')
-    parser.add_argument('--doubt', action='store_true', help='only the doubt, for the network that is in the file')
-    parser.add_argument('--seed', type=int, default=42)
-    parser.add_argument('--epochs', type=int, default=6)
-    args = parser.parse_args()
-    if args.file.exists() and not (args.force or args.doubt): parser.error(f'{args.file} is there already; add --force')
+    file, seed, epochs = default_model_path(), 42, 6
+    if file.exists() and '--force' not in sys.argv:
+        sys.exit(f'{file} is there already: make model ARGS=--force replaces it')
     digits = read_digits('mnist')
-    if args.doubt: model = load_model(args.file)[0]
-    else:
-        model = small_convnet(make_generator(args.seed))
-        train_model(model, digits.train_x, digits.train_y, 0.01, args.epochs, args.seed, batches=ShiftedBatches)
-        score = evaluate(model.eval(), digits.test_x, digits.test_y).accuracy
-        print(f'{score:.4f} on the test set')
-        if score < 0.994: parser.exit(1, 'that is below 0.994: nothing is kept\n')
-        save_model(model, args.file, dict(network='convnet', data='MNIST', seed=args.seed, epochs=args.epochs, accuracy=score))
-    save_file(learn_doubt(model, digits, np.random.default_rng(args.seed), 1000), args.file.with_name('doubt.safetensors'))
-    print(f'kept in {args.file}' + ', the packaged model'*(args.file.resolve() == default_model_path().resolve()))
+    model = small_convnet(make_generator(seed))
+    train_model(model, digits.train_x, digits.train_y, 0.01, epochs, seed, batches=ShiftedBatches)
+    score = evaluate(model.eval(), digits.test_x, digits.test_y).accuracy
+    if score < 0.994: sys.exit(f'{score:.4f} on the test set, below 0.994: nothing is kept')
+    about = dict(network='convnet', data='MNIST', seed=seed, epochs=epochs, accuracy=score)
+    doubt = learn_doubt(model, digits, np.random.default_rng(seed), 1000)
+    save_model(model, file, about)
+    save_file(doubt, file.with_name('doubt.safetensors'))
+    print(f'{score:.4f} on the test set, kept in {file}')
 
 if __name__ == '__main__': main()

@@ -2,10 +2,7 @@
 
 Without names, all lessons and the appendix. The code and the default sizes stay as they are. A
 notebook that fails, or that someone changes meanwhile, keeps its old outputs."""
-import json
-import subprocess
-import sys
-import tempfile
+import json, subprocess, sys, tempfile
 from pathlib import Path
 
 from digitlab.run import find_notebooks, full_sizes, kernel_env, make_job, run_job
@@ -17,10 +14,9 @@ def put_back(path, before, cells):
     "Give a notebook the outputs of its executed `cells`; ValueError unless it is as `before`"
     if path.read_bytes() != before: raise ValueError('was changed while it ran')
     nb = json.loads(before)
-    outputs = {cell.get('id'): cell['outputs'] for cell in cells if cell['cell_type'] == 'code'}
+    outputs = {cell['id']: cell['outputs'] for cell in cells if cell['cell_type'] == 'code'}
     for cell in nb['cells']:
         if cell['cell_type'] != 'code': continue
-        if cell.get('id') not in outputs: raise ValueError('has cells without an id; save it once')
         cell['outputs'] = [out for out in outputs[cell['id']] if WIDGET not in out.get('data', {})]
     path.write_text(json.dumps(nb, indent=1, ensure_ascii=False) + '\n', encoding='utf-8')
     subprocess.run(['nbdev-clean', '--fname', path], cwd=path.parent, check=True)

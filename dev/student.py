@@ -5,7 +5,7 @@ check, and of the solution only the names that the check reads, each set to `...
 import ast, symtable, sys
 from pathlib import Path
 
-import click, nbformat
+import nbformat
 from nbformat.v4 import new_code_cell, new_markdown_cell
 
 ROOT = Path(__file__).parents[1]
@@ -20,13 +20,6 @@ assert not missing, f'fill in {{", ".join(missing)}} in the cell above, and run 
 """
 
 
-def split_answer(source:str): # of a cell tagged `answer`
-    "The solution and the check"
-    solution, mark, check = source.partition('\n# check\n')
-    if not mark:
-        raise ValueError(f'this answer has no line "# check" after the solution:\n{source}')
-    return solution, check
-
 def empty(name, node): # the statement that defines it, if it is a function or a class
     "What stands in place of what `name` is to be"
     if isinstance(node, ast.FunctionDef):
@@ -39,13 +32,12 @@ def empty_answer(solution, check):
     read = {node.id for node in ast.walk(ast.parse(check)) if isinstance(node, ast.Name)}
     symbols = symtable.symtable(solution, 'answer', 'exec').get_symbols()
     names = [s.get_name() for s in symbols if s.is_assigned() and s.get_name() in read]
-    if not names: raise ValueError(f'this check reads nothing that the solution gives:\n{check}')
     defined = {node.name: node for node in ast.parse(solution).body if hasattr(node, 'name')}
     return '\n'.join(empty(name, defined.get(name)) for name in names), names
 
 def exercise_cells(answer): # a cell tagged `answer`
     "A cell to fill in, and a cell that checks it"
-    solution, check = split_answer(answer.source)
+    solution, check = answer.source.split('\n# check\n')
     empty, names = empty_answer(solution, check)
     cells = new_code_cell(empty), new_code_cell(f'# check\n{GUARD.format(names=names)}{check}')
     for cell, tag in zip(cells, ('exercise', 'check')):
@@ -62,21 +54,16 @@ def student_copy(notebook, answers=''): # `answers`: where to find them
             cells.append(new_markdown_cell(HINT.format(answers=answers), id='student'))
     return nbformat.from_dict({**notebook, 'cells': cells})
 
-@click.command
-@click.argument('folder', type=Path, default=ROOT/'student')
-@click.option('--force', is_flag=True, help='Overwrite the notebooks that are there.')
-def main(folder, force):
-    "Make the student's copy of the notebooks in FOLDER."
-    paths = sorted((ROOT/'nbs').glob('*.ipynb'))
-    there = [path.name for path in paths if (folder/path.name).exists()]
-    if there and not force:
-        sys.exit(f'{folder} holds {", ".join(there)}, perhaps with your work, so nothing is '
-                 'written.\nMove it away, or name another folder, as in ARGS=again; '
-                 'ARGS=--force overwrites it.')
-    folder.mkdir(parents=True, exist_ok=True)
-    for path in paths:
+def main(folder=ROOT/'student'):
+    "Make the student's copy of the notebooks in `folder`, which mustn't be there yet"
+    folder = Path(folder)
+    if folder.exists():
+        sys.exit(f'{folder} is there already, perhaps with your work, so nothing is written.\n'
+                 'Move it away, or name another folder, as in ARGS=again')
+    folder.mkdir(parents=True)
+    for path in (ROOT/'nbs').glob('*.ipynb'):
         copy = student_copy(nbformat.read(path, as_version=4), f'nbs/{path.name}')
         nbformat.write(copy, folder/path.name)
-    print(f'{len(paths)} notebooks in {folder}; open them with: jupyter lab {folder}')
+    print(f'The notebooks are in {folder}; open them with: jupyter lab {folder}')
 
-if __name__ == '__main__': main()
+if __name__ == '__main__': main(*sys.argv[1:])

@@ -53,7 +53,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                'digitlab.data._read_png_folder': ('appendix/data.html#_read_png_folder', 'digitlab/data.py'),
                                'digitlab.data._read_sklearn': ('appendix/data.html#_read_sklearn', 'digitlab/data.py'),
                                'digitlab.data._sha256': ('appendix/data.html#_sha256', 'digitlab/data.py'),
-                               'digitlab.data._write_tree': ('appendix/data.html#_write_tree', 'digitlab/data.py'),
                                'digitlab.data.absolute': ('appendix/data.html#absolute', 'digitlab/data.py'),
                                'digitlab.data.atomic_write': ('appendix/data.html#atomic_write', 'digitlab/data.py'),
                                'digitlab.data.fetch_mnist': ('appendix/data.html#fetch_mnist', 'digitlab/data.py'),

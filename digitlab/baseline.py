@@ -38,12 +38,11 @@ def rmse(a:Tensor, # images or predictions, float of any shape
     "Root of the mean squared error, in the unit of the data"
     return mse(a, b).sqrt()
 
-# %% ../nbs/02_pixel_baseline.ipynb #7f8e15a9
+# %% ../nbs/02_pixel_baseline.ipynb #c881fad8
 def _as_float(images):
     "Raw pixels scaled to 0..1, floats as they are"
     return scale_pixels(images) if images.dtype == torch.uint8 else images
 
-# %% ../nbs/02_pixel_baseline.ipynb #4c4aab42
 class PixelBaseline:
     "Predicts the class whose mean image is nearest (nearest centroid)"
     def __init__(self, distance:str='mse'): # 'mse' or 'mae'

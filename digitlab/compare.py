@@ -68,7 +68,7 @@ def trim_padding(model:nn.Module, # such as resnet18, on the device of `x`; chan
         if layer in small: model.set_submodule(name, small[layer])
     return model
 
-# %% ../nbs/07_resnet18_comparison.ipynb #4b8a2d5b
+# %% ../nbs/07_resnet18_comparison.ipynb #2e423c5c
 def make_network(
         name:str, # linear, mlp (784-64-10 with ReLU), convnet or resnet18
         generator:torch.Generator, # gives the weights, on the CPU
@@ -82,6 +82,7 @@ def make_network(
     raise ValueError(
         f'name must be linear, mlp, convnet or resnet18, got {name!r}')
 
+# %% ../nbs/07_resnet18_comparison.ipynb #f6aacf93
 def _resnet18(generator):
     "resnet18 for images of 28x28, trimmed"
     from torchvision.models import resnet18

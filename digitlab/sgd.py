@@ -21,14 +21,14 @@ def sgd_step(params:list, # tensors that `backward` gave a gradient
         p -= lr*p.grad
         p.grad = None
 
-# %% ../nbs/03_sgd_quadratic.ipynb #4459cc4d
+# %% ../nbs/03_sgd_quadratic.ipynb #ebb14c53
 def descend(loss, # called as loss(*batch), returns a tensor with one number
             params:list, # tensors that `loss` uses; changed in place
             lr:float, # learning rate, above 0
-            batches, # one tuple of tensors for each step
+            batches, # for each step a tuple of tensors, such as (time, speed)
            )->torch.Tensor: # [steps], the loss before each step
     "Take one step downhill for each batch"
-    params, losses = list(params), []  # a list, since each step goes through it
+    params, losses = list(params), []
     for batch in batches:
         value = loss(*batch)
         value.backward()

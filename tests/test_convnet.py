@@ -1,5 +1,4 @@
-"The convnet's parts, and the kernel widget against torch."
-import json, shutil, subprocess
+"The convnet's parts"
 from itertools import chain
 
 import pytest, torch
@@ -7,7 +6,6 @@ from torch import nn
 from torch.nn import functional as F
 
 from digitlab.convnet import PixelInput, ResidualBlock, ShiftedBatches, small_convnet
-from digitlab.show import widget_source
 from digitlab.tensors import make_generator, scale_pixels
 
 IMAGES = torch.randint(256, (6, 28, 28), dtype=torch.uint8, generator=make_generator(1))
@@ -36,14 +34,3 @@ def test_block_without_weights_is_its_shortcut():
         if isinstance(norm, nn.BatchNorm2d): nn.init.zeros_(norm.weight)
     x = torch.randn(2, 4, 5, 5, generator=make_generator(0))
     assert torch.equal(block(x), x.relu())
-
-@pytest.mark.skipif(not shutil.which('node'), reason='needs Node')
-def test_kernel_widget(tmp_path):
-    image, kernel = scale_pixels(IMAGES[0]), torch.randn(3, 3, generator=make_generator(2))
-    (tmp_path/'main.mjs').write_text(widget_source('kernel') + f"""
-        const image = moveRight({image.flatten().tolist()}, 2)
-        console.log(JSON.stringify(featureMap(image, {kernel.flatten().tolist()})))""")
-    told = subprocess.run(['node', 'main.mjs'], cwd=tmp_path, capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr
-    expected = F.conv2d(F.pad(image, (2, -2))[None, None], kernel[None, None]).flatten()
-    torch.testing.assert_close(torch.tensor(json.loads(told.stdout)), expected)

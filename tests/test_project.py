@@ -1,6 +1,7 @@
 "What holds for every notebook and for the project as a whole."
-import ast, re, shutil, subprocess, sys, zipfile
+import re, shutil, subprocess, sys, zipfile
 from configparser import ConfigParser
+from importlib.metadata import packages_distributions
 
 import pytest
 
@@ -10,12 +11,8 @@ from digitlab.run import make_job
 
 MODULES = ['data', 'show', 'tensors', 'baseline', 'sgd', 'learner', 'mlp', 'convnet', 'compare',
            'predict', 'scale', 'run']
-# where a package isn't called as it is imported
-PACKAGES = {'PIL': 'pillow', 'sklearn': 'scikit-learn', 'IPython': 'ipython',
-            'traitlets': 'anywidget'}
-# `digitlab run` and lesson 7 say which extra they need
-EXTRA = {'run': {'papermill', 'jinja2', 'nbformat', 'yaml'},
-         'compare': {'torchvision', 'fastai'}}
+# `digitlab run` and lesson 7 say which extra they need, and traitlets comes with anywidget
+EXTRA = {'papermill', 'jinja2', 'nbformat', 'yaml', 'torchvision', 'fastai', 'traitlets'}
 each_module = pytest.mark.parametrize('module', MODULES)
 
 
@@ -74,12 +71,10 @@ def test_needs_only_its_requirements(module):
     config = ConfigParser(delimiters=['='])
     config.read(ROOT/'settings.ini')
     allowed = {re.split('[<>=;]', r)[0] for r in config['DEFAULT']['requirements'].split()}
-    allowed |= EXTRA.get(module, set()) | set(sys.stdlib_module_names) | {'digitlab'}
-    for node in ast.walk(ast.parse(module_text(module))):
-        names = [a.name for a in node.names] if isinstance(node, ast.Import) else \
-                [node.module] if isinstance(node, ast.ImportFrom) and not node.level else []
-        for name in [name.split('.')[0] for name in names]:
-            assert PACKAGES.get(name, name) in allowed, name
+    found = re.findall(r'^\s*(?:import|from) (\w+)', module_text(module), re.M)
+    packages = packages_distributions()
+    for name in set(found) - set(sys.stdlib_module_names) - EXTRA - {'digitlab'}:
+        assert allowed & {package.lower() for package in packages[name]}, name
 
 
 # the project

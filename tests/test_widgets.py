@@ -62,6 +62,13 @@ def test_drawings_are_read(): # digits blown up to the pad's size, and a blank o
     n_right = sum(t['verdicts'][0]['digit'] == y for t, y in zip(told, labels, strict=True))
     assert n_right >= 160  # scikit-learn's are coarse: 169
 
+def test_kernel():
+    image, kernel = torch.rand(28, 28), torch.randn(3, 3)
+    told = node('kernel', 'return featureMap(moveRight(image, 2), kernel)',
+                image=image.flatten().tolist(), kernel=kernel.flatten().tolist())
+    expected = F.conv2d(F.pad(image, (2, -2))[None, None], kernel[None, None]).flatten()
+    np.testing.assert_allclose(told, expected, atol=1e-5)
+
 def test_rate_slider():
     rates = [0.01, 0.05, 0.1, 0.5, 0.8, 1, 1.05]
     told = node('rate_slider', 'return rates.map(lr => descent(-1.5, lr, 10))', rates=rates)
