@@ -102,11 +102,11 @@ def _fill_between(mask):
     def between(mask): return (mask.cumsum(0) > 0) & (mask[::-1].cumsum(0) > 0)[::-1]
     return between(mask) | between(mask.T).T
 
-# %% ../nbs/08_your_own_digits.ipynb #47d63e70
+# %% ../nbs/08_your_own_digits.ipynb #3a6292ef
 def _find_sheet(gray):
     "A mask of what lies on a sheet or in a frame, and its tilt; None if all of it is paper"
     dark = gray <= _split_gray(gray)
-    for piece in (_largest(dark), _largest(~dark)):
+    for piece in map(_largest, (dark, ~dark)):
         if min(map(np.mean, (piece[0], piece[-1], piece[:, 0], piece[:, -1]))) > .5: continue
         outside, _ = ndimage.label(np.pad(~piece, 1, constant_values=True))
         sheet = (outside != outside[0, 0])[1:-1, 1:-1]  # quicker than binary_fill_holes
@@ -195,9 +195,9 @@ def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready t
     except Exception as e: raise ValueError(f"{path} isn't a sound file of save_model") from e
     return model.eval(), about
 
-# %% ../nbs/08_your_own_digits.ipynb #d2ef67cc
+# %% ../nbs/08_your_own_digits.ipynb #5e817184
 def _open_gray(path):
-    "The gray values of a picture, floats [H,W] from 0 to 1, upright, of at most 280 pixels"
+    "The gray values of a picture, floats [H,W] from 0 to 1, upright, of at most 140 pixels"
     with open(path, 'rb') as file: head = file.read(12)
     for mark, kind in ((b'%PDF', 'PDF'), (b'ftypavi', 'AVIF'), (b'ftyp', 'HEIC')):
         if mark in head: raise ValueError(f'it is of the kind {kind}')
@@ -208,7 +208,7 @@ def _open_gray(path):
         image.thumbnail((2800, 2800), Image.Resampling.NEAREST)  # spares memory
         mode = 'LA' if image.has_transparency_data else 'F' if image.mode[0] in 'IF' else 'L'
         small = image.convert(mode)
-    small.thumbnail((280, 280), Image.Resampling.BILINEAR)
+    small.thumbnail((140, 140), Image.Resampling.BILINEAR)
     values = np.nan_to_num(np.asarray(ImageOps.exif_transpose(small), float)).clip(0, 2**32)
     if mode != 'LA': return values/(255 if mode == 'L' else max(1, values.max()))
     gray, alpha = values.transpose(2, 0, 1)/255  # what is transparent is white, or black
