@@ -176,7 +176,7 @@ def results_table(
 # %% ../nbs/07_resnet18_comparison.ipynb #a9660635
 def _drawn_columns(table):
     "Heading and text of each column beside the figure"
-    right = [f'{100*share:.1f} %' if share < 0.985 else f'{100*share:.2f} %' for share in table.accuracy]
+    right = [f'{100*share:.{1 if share < 0.985 else 2}f} %' for share in table.accuracy]
     time = [f'{s:.1f} s' if s < 9.95 else f'{s:,.0f} s' for s in table.seconds]
     size = [f'{n:,}' if n < 1e6 else f'{n/1e6:.1f} M' for n in table.parameters]
     return {'right': right, 'training': time, 'parameters': size}
@@ -188,7 +188,8 @@ def draw_comparison(table, # from `results_table`
     "A line for each model: its errors with their interval, and its accuracy, time and size"
     import matplotlib.pyplot as plt
     n = len(table)
-    wrong, least, most = (100*(1 - table[name]).clip(lower=1e-4) for name in ('accuracy', 'high', 'low'))
+    wrong, least, most = (100*(1 - table[name]).clip(lower=1e-4)
+                          for name in ('accuracy', 'high', 'low'))
     height = 1.3 + 0.33*n
     fig, ax = plt.subplots(figsize=(5.4, height))
     fig.subplots_adjust(left=.3, right=.62, bottom=.5/height, top=1 - .66/height)
@@ -203,7 +204,8 @@ def draw_comparison(table, # from `results_table`
     ax.tick_params(axis='y', length=0)
     for place, (heading, texts) in zip((1.37, 1.75, 2.3), _drawn_columns(table).items()):
         for y, text in [(-0.8, heading), *enumerate(texts)]:
-            ax.text(place, y, text, ha='right', va='center', fontsize=9, transform=ax.get_yaxis_transform())
+            ax.text(place, y, text, ha='right', va='center', fontsize=9,
+                    transform=ax.get_yaxis_transform())
     fig.suptitle(title, fontsize=11, y=1 - .08/height)
     said = ', '.join(f'{name} {share:.4f}' for name, share in table.accuracy.items())
     show_figure(fig, alt or f'{title}. Accuracy: {said}.')

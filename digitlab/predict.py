@@ -219,7 +219,8 @@ def _read(path):
     path = Path(path).expanduser()
     if not path.is_file(): return None, 'a folder' if path.is_dir() else 'no such file', 0
     try: gray = _open_gray(path)
-    except UnidentifiedImageError: return None, "can't be read (no picture); save it as PNG or JPEG", 0
+    except UnidentifiedImageError:
+        return None, "can't be read (no picture); save it as PNG or JPEG", 0
     except Exception as e: return None, f"can't be read ({e}); save it as a smaller PNG or JPEG", 0
     try: ink, share = _clean(gray)
     except ValueError as e: return None, str(e), 0
