@@ -38,9 +38,9 @@ EACH = '''const all = Buffer.from(images.bytes, 'base64'), { size } = images
 
 def test_home_models_as_torch(): # all four, on every test image
     trained, digits = build['train_models'](read_digits('digits')), read_digits()
-    told = node('pad', EACH + '''return models.map(({ layers, ...about }) => {
+    told = node('pad', EACH + '''return Promise.all(models.map(({ layers, ...about }) => {
         const network = readNetwork(layers)
-        return each(image => verdictOf(image, { ...about, network })) })''',
+        return Promise.all(each(image => verdictOf(image, { ...about, network }))) }))''',
         models=build['home_models'](*trained), images=pictures(digits.test_x))
     x, (baseline, *networks) = scale_pixels(digits.test_x), trained
     scores = [torch.cdist(x.flatten(1), baseline.means_.flatten(1))**2/784]
