@@ -56,7 +56,7 @@ def test_drawings_are_read(): # digits blown up to the pad's size, and a blank o
     large = F.interpolate(pixels, [112, 112], mode='bilinear')[:, 0]
     told = node('pad', EACH + '''const network = readNetwork(layers)
         return Promise.all(each(image => judge(image, [{ network }])))''',
-        layers=build['network_layers'](build['CONVNET']),
+        layers=build['network_layers'](load_model()[0]),
         images=pictures((F.pad(large, (0, 0, 0, 0, 0, 1))*255).byte()))
     assert told.pop() == dict(seen=[0]*784, verdicts=[])
     n_right = sum(t['verdicts'][0]['digit'] == y for t, y in zip(told, labels, strict=True))

@@ -14,7 +14,7 @@ nb_render_markdown_format = 'myst'
 nb_code_prompt_show, nb_code_prompt_hide = 'Show the code', 'Hide the code'
 myst_enable_extensions = ['dollarmath', 'attrs_block']
 myst_heading_anchors = 4
-suppress_warnings = ['config.cache']
+suppress_warnings = ['config.cache', 'mystnb.unknown_mime_type']
 copybutton_selector = 'div.cell_input div.highlight pre, div.highlight-sh pre'
 
 html_theme = 'sphinx_book_theme'
