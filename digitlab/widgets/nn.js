@@ -79,11 +79,12 @@ export function softmax(logits) {
   return powers.map(v => v / sum)
 }
 
-// Ten scores for one image: 784 numbers from 0 to 255. Before each layer there is time for a `rest`.
+// Ten scores for one image: 784 numbers from 0 to 255. Before each of the layers that take
+// long there is time for a `rest`.
 export async function scoresOf(network, pixels, rest = () => {}) {
   let x = { shape: [1, 28, 28], data: Float32Array.from(pixels) }
   for (const layer of network) {
-    await rest()
+    if (layer.weight) await rest()
     x = KINDS[layer.kind](x, layer)
   }
   return x.data
@@ -91,15 +92,16 @@ export async function scoresOf(network, pixels, rest = () => {}) {
 
 // Milliseconds of computing that are left in the frame which began at `now`, for all widgets of a page together: less
 // where frames come late, and half of it for training while someone draws.
-let frame = 0, last = 0, drawn = -1, work = 8
+let frame = 0, last = 0, drawn = -1, work = 5, end = 0
 export function timeLeft(now, draws = false) {
   if (now > frame) {
-    work = now - frame > 20 ? Math.max(2, 0.8 * work) : Math.min(8, 1.1 * work)
+    work = now - frame > 20 ? Math.max(3, 0.8 * work) : Math.min(5, 1.1 * work)
     last = frame
     frame = now
+    end = performance.now() + work
   }
   if (draws) drawn = frame
-  return now + (draws || drawn < last ? work : work / 2) - performance.now()
+  return end - performance.now() - (draws || drawn < last ? 0 : work / 2)
 }
 
 // A drawing as an image of MNIST: its ink scaled to a box of 20x20, and put into 28x28 with the center of

@@ -52,14 +52,14 @@ function makePanel(name, parent) {
     make('span', 'label', bar, label)
     return { bar, fill: make('span', 'fill', make('span', 'track', bar)), value: make('span', 'value', bar) }
   })
-  return (verdict, before = '\u00a0') => {
+  return (verdict, numbers, before = '\u00a0') => {
     const isShare = verdict?.kind === 'probability', full = !verdict || isShare ? 1 : Math.max(...verdict.scores)
     write(digit, verdict ? verdict.digit : '–')
     write(kind, verdict ? (isShare ? 'probability' : 'distance; least wins') : before)
     bars.forEach(({ bar, fill, value }, i) => {
       bar.classList.toggle('best', verdict?.digit === i)
       fill.style.transform = `scaleX(${verdict ? verdict.scores[i] / full : 0})` // a width would move the page's layout
-      write(value, verdict ? verdict.scores[i].toFixed(2) : '')
+      write(value, verdict && numbers ? verdict.scores[i].toFixed(2) : '')
     })
   }
 }
@@ -142,14 +142,15 @@ async function render({ model, el }) {
     image.forEach((v, i) => picture.data.fill(v, 4 * i, 4 * i + 3))
     seen.getContext('2d').putImageData(picture, 0, 0)
     await show(image, verdicts)
-    free()
+    setTimeout(free, 50)
   }
   async function show(image, verdicts) {
     last = { image, verdicts }
-    for (const [i, fill] of panels.entries()) { // one for each frame: new words cost the browser time
-      fill(verdicts[i], own === names[i] && !model.get('read') ? 'not trained yet' : undefined)
-      await nextFrame()
+    for (const [i, fill] of panels.entries()) { // numbers, which cost the browser time, when the pen rests
+      fill(verdicts[i], !more, own === names[i] && !model.get('read') ? 'not trained yet' : undefined)
+      if (!more) await nextFrame()
     }
+    if (more) return
     write(status, verdicts.map(v => `${v.name}: ${v.digit}`).join(', ') || 'Nothing is drawn.')
     write(about, 'What the models see')
   }
