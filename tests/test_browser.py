@@ -162,6 +162,7 @@ def test_notebook(lab, chromium, path):
 
 def serious(page, name, scheme): # what axe finds; the dark theme has only other colors
     page.emulate_media(color_scheme=scheme)
+    page.evaluate('() => Promise.all(document.getAnimations().map(one => one.finished))')
     rules = {'runOnly': ['color-contrast']} if scheme == 'dark' else {}
     parts = {} if 'show' in name else {'exclude': [['pre span']]} # code has its colors on every page
     found = Axe().run(page, context=parts or None, options=rules | {'preload': False})
