@@ -68,7 +68,8 @@ def test_notebook_is_whole(path):
     kept = [output.data[WIDGET] for output in outputs if WIDGET in output.data]
     assert widgets(page) == [(widget.name, widget.state) for widget in kept]
     for widget in kept: assert (SITE/'_static'/'widgets'/f'{widget.name}.js').is_file()
-    assert page.get_text().count('Show the answer') == len(tagged(notebook, 'answer'))
+    for what, tag in ('answer', 'answer'), ('settings', 'parameters'):
+        assert page.get_text().count(f'Show the {what}') == len(tagged(notebook, tag))
     prose = ' '.join(text for text in page.find_all(string=True)
                      if not text.find_parents(['pre', 'code', 'script', 'style']))
     assert not re.search(r'#\||\\\(|\$\$', prose)

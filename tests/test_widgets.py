@@ -38,9 +38,9 @@ EACH = '''const all = Buffer.from(images.bytes, 'base64'), { size } = images
 
 def test_home_models_as_torch(): # all four, on every test image
     trained, digits = build['train_models'](read_digits('digits')), read_digits()
-    told = node('pad', EACH + '''return models.map(({ layers, ...about }) => {
+    told = node('pad', EACH + '''return Promise.all(models.map(({ layers, ...about }) => {
         const network = readNetwork(layers)
-        return each(image => verdictOf(image, { ...about, network })) })''',
+        return Promise.all(each(image => verdictOf(image, { ...about, network }))) }))''',
         models=build['home_models'](*trained), images=pictures(digits.test_x))
     x, (baseline, *networks) = scale_pixels(digits.test_x), trained
     scores = [torch.cdist(x.flatten(1), baseline.means_.flatten(1))**2/784]
@@ -56,7 +56,7 @@ def test_drawings_are_read(): # digits blown up to the pad's size, and a blank o
     large = F.interpolate(pixels, [112, 112], mode='bilinear')[:, 0]
     told = node('pad', EACH + '''const network = readNetwork(layers)
         return Promise.all(each(image => judge(image, [{ network }])))''',
-        layers=build['network_layers'](build['CONVNET']),
+        layers=build['network_layers'](load_model()[0]),
         images=pictures((F.pad(large, (0, 0, 0, 0, 0, 1))*255).byte()))
     assert told.pop() == dict(seen=[0]*784, verdicts=[])
     n_right = sum(t['verdicts'][0]['digit'] == y for t, y in zip(told, labels, strict=True))

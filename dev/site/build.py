@@ -6,7 +6,6 @@ import base64, html, json, os, re, shutil, sys, tempfile
 from pathlib import Path
 
 import nbformat, numpy as np
-from safetensors.numpy import load_file
 from torch import nn
 from torch.nn import functional as F
 
@@ -14,44 +13,36 @@ from digitlab.baseline import PixelBaseline
 from digitlab.data import read_digits
 from digitlab.learner import Batches, DigitLearner
 from digitlab.mlp import mlp, pack_digits
+from digitlab.predict import load_model
 from digitlab.tensors import make_generator, scale_pixels
 
 HERE = Path(__file__).parent
 ROOT, SITE = HERE.parents[1], HERE/'_site'
 NBS, WIDGETS = ROOT/'nbs', ROOT/'digitlab'/'widgets'
 PAGES = [*sorted(NBS.glob('[0-9][0-9]_*.ipynb')), *sorted((NBS/'appendix').glob('*.ipynb'))]
-CONVNET = ROOT/'digitlab'/'models'/'convnet.safetensors'
 WIDGET = 'application/vnd.digitlab.widget+json'
 PAD = {'name': 'pad', 'state': {'networks': '_static/models.json', 'own': 'yours'}}
 TRAIN = {'name': 'train', 'state': {'network': 'linear', 'digits': '_static/digits.json'}}
 
 
-def weights(array): # as digitlab/widgets/nn.js reads them
-    data = np.ascontiguousarray(array, '<f4').tobytes()
-    return dict(shape=list(array.shape), data=base64.b64encode(data).decode())
-
-def network_layers(path): # of the small convnet, as nn.js has them
-    tensors, layers = load_file(path), [SCALE]
-    for name in sorted({key.split('.')[0] for key in tensors}, key=int):
-        t = {key.split('.')[1]: tensors[key] for key in tensors if key.split('.')[0] == name}
-        if 'running_var' in t:
-            scale = t['weight'] / np.sqrt(t['running_var'].astype(float) + 1e-5)
-            shift = t['bias'] - t['running_mean']*scale
-            layers += [dict(kind='norm', scale=weights(scale), shift=weights(shift)), dict(kind='relu')]
-        elif t['weight'].ndim == 4:
-            layers += [dict(kind='conv', weight=weights(t['weight'])), dict(kind='pool')]
-        else: layers.append(dict(kind='linear', weight=weights(t['weight']), bias=weights(t['bias'])))
-    return layers
-
 SCALE = dict(kind='scale', mean=0, std=1)
 
-def linear_layer(weight, bias): # tensors [out,in] and [out]
-    return dict(kind='linear', weight=weights(weight.detach()), bias=weights(bias.detach()))
+def weights(tensor): # as digitlab/widgets/nn.js reads them
+    data = np.ascontiguousarray(tensor.detach(), '<f4').tobytes()
+    return dict(shape=list(tensor.shape), data=base64.b64encode(data).decode())
 
-def mlp_layers(model): # of what `mlp` makes
-    kinds = {nn.Flatten: lambda m: SCALE, nn.ReLU: lambda m: dict(kind='relu'),
-             nn.Linear: lambda m: linear_layer(m.weight, m.bias)}
-    return [kinds[type(m)](m) for m in model]
+def linear_layer(weight, bias): # tensors [out,in] and [out]
+    return dict(kind='linear', weight=weights(weight), bias=weights(bias))
+
+def norm_layer(m):
+    scale = m.weight / (m.running_var.double() + m.eps).sqrt()
+    return dict(kind='norm', scale=weights(scale), shift=weights(m.bias - m.running_mean*scale))
+
+def network_layers(model): # as nn.js has them, which needs neither Flatten nor Dropout
+    kinds = {nn.Conv2d: lambda m: dict(kind='conv', weight=weights(m.weight)),
+             nn.MaxPool2d: lambda m: dict(kind='pool'), nn.ReLU: lambda m: dict(kind='relu'),
+             nn.BatchNorm2d: norm_layer, nn.Linear: lambda m: linear_layer(m.weight, m.bias)}
+    return [SCALE, *(kinds[type(m)](m) for m in model if type(m) in kinds)]
 
 def train_models(digits): # three of the home page's four; the convnet comes with the library
     x, y = scale_pixels(digits.train_x), digits.train_y
@@ -66,9 +57,9 @@ def home_models(baseline, linear, hidden): # all four, as JSON
     means = baseline.means_.flatten(1)
     nearest = linear_layer(2*means/784, -(means**2).mean(1))
     return [dict(name='pixel baseline', kind='distance', layers=[SCALE, nearest]),
-            dict(name='linear model', layers=mlp_layers(linear)),
-            dict(name='hidden layer', layers=mlp_layers(hidden)),
-            dict(name='small convnet', layers=network_layers(CONVNET))]
+            dict(name='linear model', layers=network_layers(linear)),
+            dict(name='hidden layer', layers=network_layers(hidden)),
+            dict(name='small convnet', layers=network_layers(load_model()[0]))]
 
 
 def widget(kept, still=''):
@@ -82,7 +73,6 @@ def live_output(output): # what a page shows of a cell's output
         alt = html.escape(output.metadata.get('image/png', {}).get('alt', ''))
         still = f'<img alt="{alt}" src="data:image/png;base64,{data["image/png"].strip()}">'
         return nbformat.v4.new_output('display_data', {'text/html': widget(data[WIDGET], still)})
-    for kind in [kind for kind in data if kind.startswith('application/')]: del data[kind]
     if 'image/png' in data: # one that no sentence goes with, such as a cell's last value
         about = output.metadata.setdefault('image/png', {})
         about.setdefault('alt', 'The picture that the code above shows')
@@ -110,7 +100,7 @@ def page(path): # a notebook as the site shows it
     nb, cells, before = nbformat.read(path, 4), [], ''
     for cell in nb.cells:
         tags = cell.metadata.get('tags', [])
-        if 'remove-cell' in tags or re.match(r'#\| *(hide|default_exp)\b', cell.source): continue
+        if re.match(r'#\| *(hide|default_exp)\b', cell.source): continue
         if cell.cell_type == 'markdown': what, cell.source = '', inner_links(cell.source, path.parent)
         else:
             exported = re.match(r'#\| *export', cell.source)
@@ -119,7 +109,7 @@ def page(path): # a notebook as the site shows it
             if what == before == 'imports': # one box for both
                 cells[-1].source += f'\n{cell.source}'
                 continue
-            cell.outputs = [o for o in map(live_output, cell.outputs) if o.get('data', True)]
+            cell.outputs = [live_output(o) for o in cell.outputs]
             cell.metadata.mystnb = {'code_prompt_show': f'Show the {what}',
                                     'code_prompt_hide': f'Hide the {what}'}
             if what == 'answer': tags = [*(t for t in tags if t != 'hide-input'), 'hide-cell']
@@ -169,7 +159,7 @@ def main():
         for path in PAGES: nbformat.write(page(path), source/path.relative_to(NBS))
         nbformat.write(home(page(NBS/'index.ipynb')), source/'index.ipynb')
         shutil.copytree(WIDGETS, static/'widgets')
-        network = dict(name='small convnet', layers=network_layers(CONVNET))
+        network = dict(name='small convnet', layers=network_layers(load_model()[0]))
         (static/'convnet.json').write_text(json.dumps([network]))
         digits = read_digits('mnist' if os.environ.get('DIGITLAB_MNIST') else 'digits') # fetches nothing
         (static/'digits.json').write_text(json.dumps(pack_digits(digits)))

@@ -14,13 +14,14 @@ nb_render_markdown_format = 'myst'
 nb_code_prompt_show, nb_code_prompt_hide = 'Show the code', 'Hide the code'
 myst_enable_extensions = ['dollarmath', 'attrs_block']
 myst_heading_anchors = 4
-suppress_warnings = ['config.cache']
+suppress_warnings = ['config.cache', 'mystnb.unknown_mime_type']
 copybutton_selector = 'div.cell_input div.highlight pre, div.highlight-sh pre'
 
 html_theme = 'sphinx_book_theme'
 html_favicon = 'static/icon.svg'
 html_css_files = ['site.css']
-html_js_files = [('site.js', {'type': 'module'})]
+html_js_files = [('site.js', {'type': 'module'}), # and the theme's icons needn't watch every change
+                 (None, {'body': 'FontAwesomeConfig = {observeMutations: false}'})]
 html_copy_source = html_show_sourcelink = html_use_index = False
 html_math_renderer = 'mathml'
 html_context = {'default_mode': 'auto'}

@@ -79,14 +79,30 @@ export function softmax(logits) {
   return powers.map(v => v / sum)
 }
 
-// Ten scores for one image: 784 numbers from 0 to 255.
-export function scoresOf(network, pixels) {
-  const x = { shape: [1, 28, 28], data: Float32Array.from(pixels) }
-  return network.reduce((at, layer) => KINDS[layer.kind](at, layer), x).data
+// Ten scores for one image: 784 numbers from 0 to 255. Before each of the layers that take
+// long there is time for a `rest`.
+export async function scoresOf(network, pixels, rest = () => {}) {
+  let x = { shape: [1, 28, 28], data: Float32Array.from(pixels) }
+  for (const layer of network) {
+    if (layer.weight) await rest()
+    x = KINDS[layer.kind](x, layer)
+  }
+  return x.data
 }
 
-// The same as probabilities.
-export const predict = (network, pixels) => softmax(scoresOf(network, pixels))
+// Milliseconds of computing that are left in the frame which began at `now`, for all widgets of a page together: less
+// where frames come late, and half of it for training while someone draws.
+let frame = 0, last = 0, drawn = -1, work = 5, end = 0
+export function timeLeft(now, draws = false) {
+  if (now > frame) {
+    work = now - frame > 20 ? Math.max(3, 0.8 * work) : Math.min(5, 1.1 * work)
+    last = frame
+    frame = now
+    end = performance.now() + work
+  }
+  if (draws) drawn = frame
+  return end - performance.now() - (draws || drawn < last ? 0 : work / 2)
+}
 
 // A drawing as an image of MNIST: its ink scaled to a box of 20x20, and put into 28x28 with the center of
 // mass in the middle. `gray` is size*size numbers, 0 for paper; null if nothing is drawn.
@@ -207,7 +223,7 @@ export const LOSSES = {
 }
 
 const best = logits => logits.indexOf(Math.max(...logits))
-const SLICE = 8 // images between two stops
+const SLICE = 4 // images between two stops
 
 // One step of SGD on the images `rows`. A generator, so that whoever runs it can stop for a while after every few
 // images; at the end it returns the mean loss and the accuracy before the step, and leaves the gradients in `sums`.
@@ -250,7 +266,8 @@ export function* training(network, data, { loss, lr, bs, seed = 0, passes = 20 }
 // How good it is on images that it isn't trained on, a few at a time: returns loss and accuracy, the share of images
 // with ten noes (all sigmoids below 0.01), and how many hidden neurons say 0 to every image.
 export function* evaluating(network, { images, labels }, loss) {
-  const n = labels.length, unused = new Float64Array(10), alive = new Set(), hidden = network.values.slice(1, -1)
+  const n = labels.length, unused = new Float64Array(10), hidden = network.values.slice(1, -1)
+  const alive = hidden.map(values => new Uint8Array(values.length))
   let total = 0, right = 0, noes = 0
   for (let k = 0; k < n; k++) {
     if (k && k % SLICE === 0) yield
@@ -258,9 +275,9 @@ export function* evaluating(network, { images, labels }, loss) {
     total += LOSSES[loss](logits, labels[k], unused)
     right += best(logits) === labels[k]
     noes += logits.every(v => sigmoid(v) < 0.01)
-    hidden.forEach((values, l) => values.forEach((v, o) => { if (v !== 0) alive.add(1000 * l + o) }))
+    hidden.forEach((values, l) => values.forEach((v, o) => { if (v !== 0) alive[l][o] = 1 }))
   }
-  const dead = hidden.reduce((sum, values) => sum + values.length, 0) - alive.size
+  const dead = alive.reduce((sum, ones) => sum + ones.filter(one => !one).length, 0)
   return { loss: total / n, accuracy: right / n, noes: noes / n, dead }
 }
 

@@ -4,10 +4,9 @@
 // them, or the address of a file with that list. And where `read` is set, as train.js does, to a function from
 // 784 pixels to ten probabilities, that network answers, too: it is called what `own` says.
 import { make, makeRoot } from './look.js'
-import { normalizeDrawing, predict, readNetwork, scoresOf } from './nn.js'
+import { normalizeDrawing, readNetwork, scoresOf, softmax, timeLeft } from './nn.js'
 
 const SIDE = 112 // height and width of the picture that the models are given, in pixels
-const WORK = 3 // milliseconds after which the rest is left to the next frame
 const PEN = 24 // width of a stroke on the pad, which measures 280 by 280
 const HELP = 'Drawing pad. Draw a digit with the mouse or a finger. ' +
   'With the keyboard: arrow keys move the pen, with Shift they draw, Escape clears.'
@@ -53,34 +52,32 @@ function makePanel(name, parent) {
     make('span', 'label', bar, label)
     return { bar, fill: make('span', 'fill', make('span', 'track', bar)), value: make('span', 'value', bar) }
   })
-  return (verdict, before = '\u00a0') => {
+  return (verdict, numbers, before = '\u00a0') => {
     const isShare = verdict?.kind === 'probability', full = !verdict || isShare ? 1 : Math.max(...verdict.scores)
     write(digit, verdict ? verdict.digit : '–')
     write(kind, verdict ? (isShare ? 'probability' : 'distance; least wins') : before)
     bars.forEach(({ bar, fill, value }, i) => {
       bar.classList.toggle('best', verdict?.digit === i)
       fill.style.transform = `scaleX(${verdict ? verdict.scores[i] / full : 0})` // a width would move the page's layout
-      write(value, verdict ? verdict.scores[i].toFixed(2) : '')
+      write(value, verdict && numbers ? verdict.scores[i].toFixed(2) : '')
     })
   }
 }
 
 // What a network says of an image of 784 numbers from 0 to 255: probabilities, or of kind 'distance' the mean
 // squared differences from ten average images, which `network` has as products.
-export function verdictOf(image, { name, kind = 'probability', network, read }) {
+export async function verdictOf(image, { name, kind = 'probability', network, read }, rest) {
   const isDistance = kind === 'distance', square = image.reduce((sum, v) => sum + (v / 255) ** 2, 0) / 784
-  const near = read ? Array.from(read(image)) : isDistance ? Array.from(scoresOf(network, image)) : predict(network, image)
+  const scores = read ? read(image) : await scoresOf(network, image, rest)
+  const near = isDistance || read ? Array.from(scores) : softmax(scores)
   const digit = near.indexOf(Math.max(...near))
   return { name, kind, digit, scores: isDistance ? near.map(v => square - v) : near }
 }
 
-// What all of them say of a drawing, `gray` with SIDE*SIDE numbers. Before each there is time for a `rest`.
-export async function judge(gray, networks, rest = () => {}) {
+// What all of them say of a drawing, `gray` with SIDE*SIDE numbers.
+export async function judge(gray, networks, rest) {
   const seen = normalizeDrawing(gray, SIDE), verdicts = []
-  for (const one of seen ? networks : []) {
-    await rest()
-    verdicts.push(verdictOf(seen, one))
-  }
+  for (const one of seen ? networks : []) verdicts.push(await verdictOf(seen, one, rest))
   return { seen: seen ?? Array(784).fill(0), verdicts }
 }
 
@@ -115,49 +112,52 @@ async function render({ model, el }) {
   pen.hidden = true
 
   const ink = paper.getContext('2d'), shrunk = small.getContext('2d', { willReadFrequently: true })
-  let at = { x: 140, y: 140 }, drawing = false, busy = false, more = false, patience, since, last
+  let at = { x: 140, y: 140 }, drawing = false, busy = false, more = false, patience, now = 0, box, last
+  const picture = new ImageData(new Uint8ClampedArray(4 * 784).fill(255), 28, 28)
   Object.assign(ink, { strokeStyle: '#fff', lineWidth: PEN, lineCap: 'round', lineJoin: 'round' })
 
-  function send() { // one picture at a time; while the models work on it, only the newest is kept waiting
+  async function send() { // one picture at a time; while the models work on it, only the newest is kept waiting
     more = busy
     if (busy) return
     busy = true
+    if (networks) await rest()
     shrunk.drawImage(paper, 0, 0, SIDE, SIDE)
-    const rgba = shrunk.getImageData(0, 0, SIDE, SIDE).data, gray = Uint8Array.from({ length: SIDE * SIDE }, (_, i) => rgba[4 * i])
+    const rgba = shrunk.getImageData(0, 0, SIDE, SIDE).data, gray = new Uint8Array(SIDE * SIDE)
+    for (let i = 0; i < gray.length; i++) gray[i] = rgba[4 * i]
     const read = model.get('read')
     if (networks) {
-      since = performance.now()
       return judge(gray, read ? [...networks, { name: own, read }] : networks, rest).then(receive)
     }
     patience = setTimeout(() => { about.textContent = 'Python is busy or has stopped.'; free() }, 3000)
     model.send({ size: [SIDE, SIDE] }, undefined, [gray.buffer])
   }
-  async function rest() { // until the next frame, where there is no time left in this one
-    if (performance.now() < since + WORK) return
-    await new Promise(requestAnimationFrame)
-    since = performance.now()
-  }
+  async function nextFrame() { now = await new Promise(requestAnimationFrame) }
+  async function rest() { if (timeLeft(now, true) <= 0) await nextFrame() }
   function free() {
     busy = false
     if (more) send()
   }
-  function receive({ seen: image, verdicts }) {
+  async function receive({ seen: image, verdicts }) {
     clearTimeout(patience)
-    const rgba = image.flatMap(v => [v, v, v, 255])
-    seen.getContext('2d').putImageData(new ImageData(new Uint8ClampedArray(rgba), 28, 28), 0, 0)
-    show(image, verdicts)
+    image.forEach((v, i) => picture.data.fill(v, 4 * i, 4 * i + 3))
+    seen.getContext('2d').putImageData(picture, 0, 0)
+    await show(image, verdicts)
     setTimeout(free, 50)
   }
-  function show(image, verdicts) {
+  async function show(image, verdicts) {
     last = { image, verdicts }
-    panels.forEach((fill, i) => fill(verdicts[i], own === names[i] && !model.get('read') ? 'not trained yet' : undefined))
+    for (const [i, fill] of panels.entries()) { // numbers, which cost the browser time, when the pen rests
+      fill(verdicts[i], !more, own === names[i] && !model.get('read') ? 'not trained yet' : undefined)
+      if (!more) await nextFrame()
+    }
+    if (more) return
     write(status, verdicts.map(v => `${v.name}: ${v.digit}`).join(', ') || 'Nothing is drawn.')
     write(about, 'What the models see')
   }
-  function readAgain() { // only the network that is being trained has something new to say
+  async function readAgain() { // only the network that is being trained has something new to say
     const { image, verdicts } = last, read = model.get('read')
     if (busy) more = true
-    else show(image, verdicts.length ? [...verdicts.slice(0, networks.length), verdictOf(image, { name: own, read })] : [])
+    else show(image, verdicts.length ? [...verdicts.slice(0, networks.length), await verdictOf(image, { name: own, read })] : [])
   }
   function line(to) {
     hint.hidden = true
@@ -169,7 +169,6 @@ async function render({ model, el }) {
     send()
   }
   function where(event) {
-    const box = paper.getBoundingClientRect()
     return { x: (event.clientX - box.left) * 280 / box.width, y: (event.clientY - box.top) * 280 / box.height }
   }
   function wipe() {
@@ -183,6 +182,7 @@ async function render({ model, el }) {
     paper.setPointerCapture(event.pointerId)
     drawing = true
     pen.hidden = true
+    box = paper.getBoundingClientRect()
     at = where(event)
     line(at)
   })

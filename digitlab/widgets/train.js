@@ -3,7 +3,7 @@
 // or the address of a file with them. At every measurement `read` is set to a function from 784 pixels to ten
 // probabilities, so that something else on the page can let the network read what is drawn.
 import { draw, make, makePlot, makeRoot } from './look.js'
-import { ask, evaluating, LOSSES, makeNetwork, readDigits, training } from './nn.js'
+import { ask, evaluating, LOSSES, makeNetwork, readDigits, timeLeft, training } from './nn.js'
 
 const CHOICES = {
   linear: { name: '784-10', sizes: [784, 10], start: 0.01, loss: 'cross-entropy', lr: 0.1, bs: 50 },
@@ -12,7 +12,6 @@ const CHOICES = {
 }
 const STARTS = { 0.01: 'size 0.01', 1: 'size 1', he: 'Kaiming (He)' }
 const PASSES = 20, LEAST = 500 // milliseconds for a pass, so that one can watch
-const WORK = 8 // milliseconds of computing in a frame at most; a slow phone needs as many again for the rest
 const FOR = [84, 39, 136], AGAINST = [179, 88, 6]
 const STYLE = `
 .digitlab-train .settings { display: grid; grid-template-columns: repeat(auto-fill, minmax(max(150px, 30%), 1fr)); gap: 8px 12px }
@@ -137,7 +136,7 @@ function render({ model, el }) {
   units.setAttribute('role', 'img')
 
   let chosen, seed = 1, network, first, pictures, points, charts, latest, run, data
-  let playing = '', frame, since, from, work = WORK, last = 0, drawn = 0
+  let playing = '', frame, since, from, drawn = 0, stepped, measured
 
   function pick(name) {
     chosen = { activation: 'relu', ...CHOICES[name], network: name }
@@ -244,30 +243,36 @@ function render({ model, el }) {
     playing = ''
     play.textContent = 'Play'
     drawUnits()
+    tell()
     if (latest.valid) said.textContent = `${word} ${figures(latest)}`
   }
 
+  function tell() {
+    const trained = network
+    drawFacts()
+    if (measured) model.set('read', pixels => ask(trained, pixels))
+    measured = false
+  }
+
+  function show(now) { // one thing in a frame
+    if (measured) tell()
+    else if (stepped && now > drawn + 50) { // twenty pictures a second will do
+      stepped = false
+      drawn = now
+      drawUnits()
+      shown.passes.textContent = round(latest.passes)
+    }
+  }
+
   function tick(now) {
-    const began = performance.now()
-    let stepped = false, measured = false, end = false
-    work = now - last > 20 ? Math.max(2, 0.8 * work) : Math.min(WORK, 1.1 * work) // less where frames come late
-    last = now
+    let end = false
+    show(now)
     do {
       const { value, done } = run.next()
       stepped ||= value === 'step'
       measured ||= value === 'measured'
       end = done || (playing === 'once' && value === 'measured' && latest.passes > from)
-    } while (!end && performance.now() < began + work && latest.passes - from <= (began - since) / LEAST)
-    if ((stepped && now > drawn + 50) || end) { // twenty pictures a second will do
-      drawn = now
-      drawUnits()
-      shown.passes.textContent = round(latest.passes)
-    }
-    if (measured) {
-      drawFacts()
-      const trained = network
-      model.set('read', pixels => ask(trained, pixels))
-    }
+    } while (!end && timeLeft(now) > 0 && latest.passes - from <= (now - since) / LEAST)
     if (latest.passes >= PASSES && end) pause('Stopped by itself after')
     else if (end) pause('After')
     else frame = requestAnimationFrame(tick)

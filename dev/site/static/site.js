@@ -30,6 +30,8 @@ models.train?.on('change:read', () => models.pad?.set('read', models.train.get('
 
 // What is wider than its column scrolls; the keyboard can do that only where it can go.
 function letKeysScroll() {
+  for (const img of document.querySelectorAll('.cell_output img')) // a table of small numbers, on a phone
+    if (img.naturalWidth > 900) img.style.minWidth = '640px'
   for (const box of document.querySelectorAll('.bd-article :is(pre, math, .cell_output, .output, div:has(> table))')) {
     const scrolls = box.scrollWidth > box.clientWidth + 1 && getComputedStyle(box).overflowX !== 'visible'
     if (scrolls) box.tabIndex = 0
