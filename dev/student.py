@@ -6,14 +6,14 @@ import ast, symtable, sys
 from pathlib import Path
 
 import nbformat
-from nbformat.v4 import new_code_cell, new_markdown_cell
+from nbformat.v4 import new_code_cell
 
 ROOT = Path(__file__).parents[1]
 HINT = """\
-This is your copy. Below each exercise is a cell to fill in: put your code in place of `...` and of
-`raise NotImplementedError`, and keep the names. The cell after it checks them, and fails until the
-answer is right. First run all cells above (*Run*, *Run All Above Selected Cell*). The answers are
-in `{answers}`."""
+*This is your copy*, so there's nothing to unfold. Below each exercise is a cell to fill in: put your
+code in place of `...` and of `raise NotImplementedError`, and keep the names. The cell after it
+checks them, and fails until the answer is right. First run all cells above the exercises. The answers
+are in `{answers}`."""
 GUARD = """\
 missing = [name for name in {names} if globals().get(name, ...) is ...]
 assert not missing, f'fill in {{", ".join(missing)}} in the cell above, and run it'
@@ -50,8 +50,8 @@ def student_copy(notebook, answers=''): # `answers`: where to find them
     for cell in notebook.cells:
         if 'answer' in cell.metadata.get('tags', []): cells += exercise_cells(cell)
         else: cells.append(cell)
-        if cell.source == '## Exercises':
-            cells.append(new_markdown_cell(HINT.format(answers=answers), id='student'))
+        before, heading, after = cell.source.partition('## Exercises')
+        if heading: cell.source = f'{before}{heading}\n\n{HINT.format(answers=answers)}{after}'
     return nbformat.from_dict({**notebook, 'cells': cells})
 
 def main(folder=ROOT/'student'):
@@ -61,9 +61,9 @@ def main(folder=ROOT/'student'):
         sys.exit(f'{folder} is there already, perhaps with your work, so nothing is written.\n'
                  'Move it away, or name another folder, as in ARGS=again')
     folder.mkdir(parents=True)
-    for path in (ROOT/'nbs').glob('*.ipynb'):
+    for path in (ROOT/'nbs').glob('[0-9]*.ipynb'):
         copy = student_copy(nbformat.read(path, as_version=4), f'nbs/{path.name}')
         nbformat.write(copy, folder/path.name)
-    print(f'The notebooks are in {folder}; open them with: jupyter lab {folder}')
+    print(f'The notebooks are in {folder}; open them with: make lab ARGS={folder.absolute()}')
 
 if __name__ == '__main__': main(*sys.argv[1:])

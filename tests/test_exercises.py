@@ -29,10 +29,11 @@ def test_copy_tells_no_answer(path):
     assert len(cells) == 2*len(answers) >= 6 and not tagged(copy, 'answer')
     assert not any(cell.outputs or 'jupyter' in cell.metadata for cell in cells)
     nbformat.validate(copy)
+    assert sum('*This is your copy*' in cell.source for cell in copy.cells) == 1
     hidden = {'outputs_hidden': True, 'source_hidden': True}  # in the lesson
     for cell in answers: assert cell.source[:9] == '# answer\n' and cell.metadata.jupyter == hidden
 
 def test_work_is_not_overwritten(tmp_path):
     student.main(tmp_path/'mine')
-    assert len(list((tmp_path/'mine').iterdir())) == len(LESSONS) + 1
+    assert len(list((tmp_path/'mine').iterdir())) == len(LESSONS)
     with pytest.raises(SystemExit, match='so nothing is written'): student.main(tmp_path/'mine')
