@@ -180,7 +180,7 @@ def save_model(model, path:str|Path, about:dict)->None: # `about['network']`: se
     make_network(about.get('network', 'convnet'), make_generator(0)).load_state_dict(tensors)
     about = json.dumps(about)
     with atomic_write(path) as part:
-        save_file(tensors, part, dict(about=about, sha256=_digest(tensors, about)))
+        part.write_bytes(save(tensors, dict(about=about, sha256=_digest(tensors, about))))
 
 def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready to answer, `about`
     "Read a model back; raises ValueError if it is damaged or of another kind"
