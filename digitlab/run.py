@@ -197,7 +197,7 @@ class _CommandError(click.ClickException): exit_code = 2
 def _one_line_errors():
     "Say what the library raises in one line"
     try: yield
-    except ImportError as e: raise _CommandError(f"{e}; pip install 'digitlab[dev]' brings it")
+    except ImportError as e: raise _CommandError(f"{e}; pip install '.[dev]' brings it")
     except (ArithmeticError, OSError, ValueError, RuntimeError) as e:
         raise _CommandError(' '.join(str(e).split()))
 

@@ -172,7 +172,7 @@ def test_without_notebooks(tmp_path, monkeypatch, words):
 def test_without_papermill(project, monkeypatch):
     monkeypatch.setitem(sys.modules, 'papermill', None)
     done = digitlab('run')
-    assert done.exit_code == 2 and "pip install 'digitlab[dev]'" in done.output
+    assert done.exit_code == 2 and "pip install '.[dev]'" in done.output
 
 def test_find_notebooks(project, monkeypatch):
     nbs = project/'nbs'
