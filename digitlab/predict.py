@@ -149,7 +149,7 @@ def _has_several(ink):
 
 # %% ../nbs/08_your_own_digits.ipynb #14ae1c64
 def _clean(gray):
-    "Nothing but the strokes of the digit, or digits, [H,W]; and their share of the ink"
+    "The strokes of the digit or digits, [H,W], and their share of the ink"
     ink = lift_ink(crop_sheet(_shrink(np.asarray(gray, float), 140)))
     inner = crop_sheet(ink)  # uneven light may have hidden a frame
     if inner is not ink: ink = lift_ink(inner)
