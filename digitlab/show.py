@@ -92,7 +92,8 @@ def result(name:str, # what was measured
     else:
         shown = {'text/plain': f'{name}: {value_text(value)} {unit}'.rstrip()}
         if published is not None: shown['text/plain'] += f'  (published {value_text(published)})'
-    kept = dict(name=name, value=value, expected=expected, published=published, unit=unit)
+    sound = value if value == value else 'nan'  # JSON has no nan
+    kept = dict(name=name, value=sound, expected=expected, published=published, unit=unit)
     display(shown | {'application/vnd.digitlab.result+json': kept}, raw=True)
     if check and expected is not None:
         pairs = zip(value, expected, strict=True) if type(value) is list else [(value, expected)]

@@ -1,4 +1,5 @@
 "What the appendix on figures and results doesn't show"
+import json
 from types import SimpleNamespace
 
 import matplotlib.pyplot as plt, pandas as pd, pytest, torch
@@ -59,6 +60,7 @@ def test_results_are_checked(shown, value, expected, tol, ok):
         result('x', value, expected, tol)
     result('x', value, expected, tol, check=False)
     assert len(shown) == 2  # shown and kept, also where it is wrong
+    json.dumps(shown, allow_nan=False)  # a kernel can send no nan
 
 
 def test_the_bar_in_a_notebook(monkeypatch):
