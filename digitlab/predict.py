@@ -21,8 +21,6 @@ from .compare import make_network
 from .data import atomic_write, resize_digits
 from .tensors import make_generator
 
-warnings.filterwarnings('ignore', module='PIL')  # what Pillow doubts, our notes say
-
 # %% ../nbs/08_your_own_digits.ipynb #85bb8d7e
 def _resize(gray, height, width): # [H,W] -> [height,width]
     "Resize a picture of floats; where it shrinks, pixels are averaged"
@@ -218,7 +216,10 @@ def _read(path):
     "The image for the network, a note, the digit's share of the ink; or None and the reason"
     path = Path(path).expanduser()
     if not path.is_file(): return None, 'a folder' if path.is_dir() else 'no such file', 0
-    try: gray = _open_gray(path)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore')  # what Pillow doubts, our notes say
+            gray = _open_gray(path)
     except UnidentifiedImageError:
         return None, "can't be read (no picture); save it as PNG or JPEG", 0
     except Exception as e: return None, f"can't be read ({e}); save it as a smaller PNG or JPEG", 0

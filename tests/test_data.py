@@ -318,7 +318,7 @@ def test_auto_without_network(monkeypatch, capsys):
     monkeypatch.setattr(data, 'fetch_mnist', partial(
         fetch_mnist, ('http://127.0.0.1:9/', 'http://slow/'), .5))
     start = time.time()
-    assert read_digits('auto').kind == 'digits' and time.time() - start < 30
+    assert read_digits('auto').kind == 'digits' and time.time() - start < 15
     assert capsys.readouterr().err.count("These are scikit-learn's 1,797 digits") == 1
     with pytest.raises(ConnectionError, match='no answer'): read_digits('mnist')
 
