@@ -117,6 +117,13 @@ def test_notes(tmp_path, digits):
         assert ('perhaps no digit' in p.note) == (sum(p.probabilities) < .5)
         assert p.probability == max(p.probabilities) == p.probabilities[p.digit]
 
+def test_dropped_ink_makes_it_doubt(tmp_path):
+    picture = np.full((120, 120), 255, np.uint8)
+    picture[30:90, 52:62] = picture[1:6, 80:118] = 0  # a 1, and a scrap at the border
+    Image.fromarray(picture).save(tmp_path/'one.png')
+    pred, = predict_files(tmp_path/'one.png')
+    assert pred.digit == 1 and sum(pred.probabilities) < .8 and 'unsure' in pred.note
+
 def test_no_digit_is_doubted(model, digits):
     "Of scraps of a photograph hardly any is above 0.9"
     with get_sample_data('grace_hopper.jpg') as file: photo = np.asarray(Image.open(file).convert('L'))/255
