@@ -133,7 +133,7 @@ def card(digits, repeats):
         print(f'  {title}: accuracy {statistics.median(values):.4f}, '
               f'least {min(values):.4f}, most {max(values):.4f}')
     theirs = measure('the published pipeline, resnet18', {
-        'an epoch': published_epoch(find_digits(digits.kind))}, 1)['an epoch']
+        'an epoch': published_epoch(find_digits(digits))}, 1)['an epoch']
     print(f'  images a second: {n/theirs:,.0f}')
     for title, (_, _, epochs, _) in zip(scores, RUNS):
         print(f'  {title}: {epochs*n/ours[title]:,.0f}, {epochs*theirs/ours[title]:.1f} times that')

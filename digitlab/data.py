@@ -216,14 +216,14 @@ def read_digits(source:str|Path='auto', # auto, mnist, digits, or a folder
     try: return _read_mnist(fetch_mnist())
     except ConnectionError as e:
         if source == 'mnist': raise
-        print(f"{e}. These are scikit-learn's 1,797 digits.", file=sys.stderr)
+        print(f"These are scikit-learn's 1,797 digits. {e}.", file=sys.stderr)
         return _read_sklearn()
 
 # %% ../nbs/appendix/data.ipynb #e427f6c9
-def find_digits(source:str|Path='auto', # auto, mnist, digits, or a folder
+def find_digits(source:str|Path|Digits='auto', # as in `read_digits`, or what that gave
                )->Path: # training/<digit>/<number>.png and testing/<digit>/<number>.png
     "A folder with the digits as PNG images, written once"
-    digits = read_digits(source)
+    digits = source if isinstance(source, Digits) else read_digits(source)
     content = b''.join(tensor.numpy().tobytes() for tensor in digits[:4])
     tree = _cache()/f'{digits.kind}-{hashlib.sha256(content).hexdigest()[:16]}'
     if tree.is_dir(): return tree
