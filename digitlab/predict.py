@@ -188,7 +188,7 @@ def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready t
         with safe_open(path, 'pt') as file: note = file.metadata()
         about, tensors = json.loads(note['about']), load_file(path)
         model = make_network(about.get('network', 'convnet'), make_generator(0))
-        model.load_state_dict(tensors)  # compares all shapes before it reads a number
+        model.load_state_dict(tensors)  # raises unless all names and shapes fit
         if note['sha256'] != _digest(tensors, note['about']): raise ValueError('wrong checksum')
     except Exception as e: raise ValueError(f"{path} isn't a sound file of save_model") from e
     return model.eval(), about

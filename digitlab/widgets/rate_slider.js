@@ -9,7 +9,7 @@ const number = v => Math.abs(v) < 5e-5 ? '0.0000' : sign(v.toFixed(4))
 export function descent(start, lr, steps) {
   const factor = 1 - 2 * lr, xs = Array.from({ length: steps + 1 }, (_, n) => start * factor ** n)
   const left = factor ** (2 * steps) // the share of the loss that is left
-  const rounded = Number(factor.toFixed(6)), share = `${(200 * lr).toFixed(0)} %`
+  const rounded = Number(factor.toFixed(6)), share = `${(200 * lr).toFixed(0)}%`
   const slow = left > 0.05
   const [word, why] = rounded < -1 ? ['diverging', 'It flies off: each jump lands farther away than the last.']
     : rounded === -1 ? ['bouncing', 'It jumps from side to side forever and gets no lower.']

@@ -190,7 +190,7 @@ function render({ model, el }) {
     const { passes, valid } = latest
     shown.passes.textContent = round(passes)
     shown.accuracy.textContent = valid ? valid.accuracy.toFixed(3) : '\u2013'
-    shown.noes.textContent = valid ? `${(100 * valid.noes).toFixed(0)} %` : '\u2013'
+    shown.noes.textContent = valid ? `${(100 * valid.noes).toFixed(0)}%` : '\u2013'
     shown.dead.textContent = valid ? `${valid.dead} of ${chosen.sizes[1]}` : '\u2013'
     for (const [key, lines] of Object.entries(points)) drawChart(key, lines)
   }
