@@ -76,6 +76,13 @@ def test_needs_only_its_requirements(module):
     for name in set(found) - set(sys.stdlib_module_names) - EXTRA - {'digitlab'}:
         assert allowed & {package.lower() for package in packages[name]}, name
 
+@pytest.mark.parametrize('module, heavy', [
+    ('run', 'torch papermill nbformat pandas tqdm jinja2'),
+    ('predict', 'anywidget pandas matplotlib sklearn torchvision')])
+def test_importing_is_light(python, module, heavy):
+    code = f'import sys, digitlab.{module}; print({set(heavy.split())} & sys.modules.keys())'
+    assert python('-c', code) == 'set()\n'
+
 
 # the project
 
