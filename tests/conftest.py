@@ -31,9 +31,7 @@ def draw_seven(size=(100, 100), width=9, paper=255):
 def python():
     "Runs a command line of Python's and gives back what it prints"
     def run(*words):
-        done = subprocess.run([sys.executable, *map(str, words)], cwd=ROOT, text=True,
-                              capture_output=True, check=True)
-        return done.stdout
+        return subprocess.check_output([sys.executable, *map(str, words)], cwd=ROOT, text=True)
     return run
 
 @pytest.fixture
