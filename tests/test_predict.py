@@ -32,19 +32,16 @@ def enlarge(image, side=200): # a digit's ink, 0 to 1
 
 # frames, tables, lines: made-up pictures, each from a digit's ink
 
-def frame(ink, width, inside=0): # a black line around it, `inside` pixels from the border
-    far = np.minimum(np.arange(len(ink)), np.arange(len(ink))[::-1])
-    depth = np.minimum(far, far[:, None])
-    return np.where((depth >= inside) & (depth < inside + width), 0, 1 - ink)
 def table(ink, angle=0, shade=50): # a sheet of paper on a dark table, turned by so many degrees
     sheet = Image.fromarray((230*(1 - ink)).astype(np.uint8))
     sheet = sheet.rotate(angle, Image.Resampling.BICUBIC, expand=True, fillcolor=shade)
     scene = np.asarray(ImageOps.expand(sheet, (320 - sheet.width)//2, shade))
     return scene/255 + rng().normal(0, .01, scene.shape)
-def lines(ink, sides, at=6, width=2, shade=.2):
+def lines(ink, sides, at=6, width=2, shade=.2): # along some sides, `at` pixels from the border
     gray = 1 - ink
     for side in sides: np.rot90(gray, side)[at:at + width] = shade
     return gray
+frame = partial(lines, sides=range(4), at=0, shade=0)
 def plot(ink): # as matplotlib saves it
     ax, file = Figure(figsize=(3, 3)).subplots(), io.BytesIO()
     ax.imshow(ink, cmap='gray')
@@ -59,8 +56,8 @@ BARE = {'plain': lambda ink: 1 - ink, 'light on dark': lambda ink: ink, 'plot': 
         'cropped': lambda ink: 1 - ink[:, (ink > .3).any(0)][(ink > .3).any(1)],
         'square': lambda ink: np.pad(ink, 60, constant_values=1)}  # white on a black square, on a white page
 SCENES = {**{f'frame {n}': partial(frame, width=n) for n in (1, 2, 3)},
-          'double frame': lambda ink: np.minimum(frame(ink, 2), frame(ink, 2, 5)),
-          'margin': lambda ink: np.pad(frame(ink, 2), 20, constant_values=1),
+          'double frame': lambda ink: np.pad(np.pad(frame(ink[5:-5, 5:-5]), 3, constant_values=1), 2),
+          'margin': lambda ink: np.pad(frame(ink), 20, constant_values=1),
           'light table': partial(table, shade=150), 'table edge': partial(lines, sides=(1,), at=0, width=25, shade=.3),
           **{f'table {n}': partial(table, angle=n) for n in (-20, -12, 0, 5, 20)},
           **{f'lines {n}': partial(lines, sides=n) for n in ((0,), (1, 3), (0, 1, 2), (0, 1, 2, 3))},
