@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, TensorDataset
 
 from digitlab.compare import evaluate, make_network
-from digitlab.data import find_digits, read_digits
+from digitlab.data import Digits, find_digits, read_digits
 from digitlab.learner import Batches, DigitLearner, plain_step
 from digitlab.scale import CapturedStep, bf16_step, fused_adamw, train_together
 from digitlab.tensors import make_generator, scale_pixels
@@ -115,8 +115,7 @@ def card(digits, repeats):
     "What a captured step gives, on a card"
     torch.backends.cudnn.benchmark = True  # tries its algorithms in the round that isn't counted
     n = len(digits.train_x)
-    there = digits._replace(**{name: getattr(digits, name).cuda() for name in
-                               ('train_x', 'train_y', 'test_x', 'test_y')})
+    there = Digits(*(tensor.cuda() for tensor in digits[:4]), *digits[4:])
     x, y = scale_pixels(there.train_x).flatten(1), there.train_y
     steps = {'step by step': plain_step, 'captured': CapturedStep(),
              'captured, in bfloat16': CapturedStep(bf16_step)}

@@ -46,12 +46,11 @@ def exercise_cells(answer): # a cell tagged `answer`
 
 def student_copy(notebook, answers=''): # `answers`: where to find them
     "A copy of `notebook` without its answers"
-    cells = []
+    cells, hint = [], HINT.format(answers=answers)
     for cell in notebook.cells:
         if 'answer' in cell.metadata.get('tags', []): cells += exercise_cells(cell)
         else: cells.append(cell)
-        before, heading, after = cell.source.partition('## Exercises')
-        if heading: cell.source = f'{before}{heading}\n\n{HINT.format(answers=answers)}{after}'
+        cell.source = cell.source.replace('## Exercises', f'## Exercises\n\n{hint}')
     return nbformat.from_dict({**notebook, 'cells': cells})
 
 def main(folder=ROOT/'student'):

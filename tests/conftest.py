@@ -4,6 +4,7 @@ from pathlib import Path
 
 import nbformat, pytest
 from hypothesis import HealthCheck, settings
+from PIL import Image, ImageDraw
 
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT/'dev')]
@@ -19,14 +20,18 @@ each_notebook = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
 
 def read(path): return nbformat.read(path, as_version=4)
 def tagged(notebook, tag): return [c for c in notebook.cells if tag in c.metadata.get('tags', [])]
+def draw_seven(size=(100, 100), width=9, paper=255):
+    "A 7 in black on white, or the other way round if the paper is 0"
+    image, points = Image.new('L', size, paper), ((.25, .2), (.75, .2), (.45, .85))
+    line = [(x*size[0], y*size[1]) for x, y in points]
+    ImageDraw.Draw(image).line(line, 255 - paper, width, 'curve')
+    return image
 
 @pytest.fixture
 def python():
     "Runs a command line of Python's and gives back what it prints"
     def run(*words):
-        done = subprocess.run([sys.executable, *map(str, words)], cwd=ROOT, text=True,
-                              capture_output=True, check=True)
-        return done.stdout
+        return subprocess.check_output([sys.executable, *map(str, words)], cwd=ROOT, text=True)
     return run
 
 @pytest.fixture

@@ -5,8 +5,6 @@ from sklearn.neighbors import NearestCentroid
 from digitlab.baseline import (PixelBaseline, class_accuracy, confusion_matrix, mae, mse,
                                show_confusion)
 
-DEVICES = ['cpu'] + ['cuda']*torch.cuda.is_available()
-
 
 @pytest.mark.parametrize('counts, said', [
     ([[5, 2], [0, 7]], '12 of 14 right; the most frequent mistake: 0 taken for 1, 2 times.'),
@@ -28,7 +26,7 @@ def test_raw_pixels_beside_floats_are_refused(distance):
     for pair in ((raw, raw.float()), (raw.float(), raw)):
         with pytest.raises(TypeError, match='scale_pixels'): distance(*pair)
 
-@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('device', ['cpu'] + ['cuda']*torch.cuda.is_available())
 def test_answers_are_those_of_scikit_learn(device):
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(300) % 5*2  # classes 0, 2, 4, 6, 8

@@ -2,7 +2,6 @@
 import pytest, torch
 from torch import nn
 
-from digitlab import compare
 from digitlab.compare import (draw_comparison, evaluate, make_network, results_table, train_model,
                               trim_padding, wilson_interval)
 from digitlab.convnet import ShiftedBatches
@@ -56,13 +55,12 @@ def test_same_seed_same_network(name):
     assert torch.equal(few.preds, many.preds) and few.low < few.accuracy < few.high
     assert models[0].training   # as it was before it was measured
 
-def test_table_and_drawing(monkeypatch):
+def test_table_and_drawing(shown):
     runs = [dict(model=m, seconds=s, images_per_second=9., n=100, accuracy=a, parameters=5)
             for m, s, a in (('b', 1., .8), ('b', 3., .9), ('a', 1., 1.))]
-    table, shown = results_table(runs), []
+    table = results_table(runs)
     assert table.accuracy.to_dict() == pytest.approx({'b': .85, 'a': 1}) and table.seconds['b'] == 2
     assert (table.low['b'], table.high['b']) == pytest.approx(wilson_interval(85, 100))
     assert (table.runs['b'], table.spread['b']) == (2, pytest.approx(.1))
-    monkeypatch.setattr(compare, 'show_figure', lambda fig, alt: shown.append(alt))
     draw_comparison(table, 'a title')
-    assert shown == ['a title. Accuracy: b 0.8500, a 1.0000.']
+    assert [figure.alt for figure in shown] == ['a title. Accuracy: b 0.8500, a 1.0000.']

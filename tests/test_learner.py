@@ -4,34 +4,29 @@ from functools import partial
 import pytest, torch
 from torch import nn
 
-from digitlab import learner as module
-from digitlab.learner import Batches, DigitLearner, History, digit_accuracy, mnist_loss
+from digitlab.learner import Batches, DigitLearner, History, digit_accuracy, mnist_loss, plain_step
+from digitlab.tensors import make_generator
 
-
-def generator(seed=0): return torch.Generator().manual_seed(seed)
 
 @pytest.fixture
 def pair():
     "100 points with 5 inputs, and a yes or no for each"
-    x = torch.randn(100, 5, generator=generator())
+    x = torch.randn(100, 5, generator=make_generator(0))
     return x, (x[:, :1] > 0).long()
 
 def make_learner(x, y, valid=None, bs=32, **kwargs):
     torch.manual_seed(0)
-    train = Batches(x, y, bs, generator())
+    train = Batches(x, y, bs, make_generator(0))
     return DigitLearner(nn.Linear(5, 1), train, valid, mnist_loss, lr=1., **kwargs)
 
 
 def test_frozen_parameters_modes_and_gradients(pair):
-    seen = []
-    class Spy(nn.Linear):
-        def forward(self, x):
-            seen.append((self.training, torch.is_grad_enabled()))
-            return super().forward(x)
-    model = nn.Sequential(Spy(5, 3).requires_grad_(False), nn.ReLU(), nn.Linear(3, 1))
-    before = model[0].weight.clone()
+    frozen, seen = nn.Linear(5, 3).requires_grad_(False), []
+    model = nn.Sequential(frozen, nn.ReLU(), nn.Linear(3, 1))
+    model.register_forward_hook(lambda *_: seen.append((model.training, torch.is_grad_enabled())))
+    before = frozen.weight.clone()
     DigitLearner(model, Batches(*pair, 50), Batches(*pair, 50), mnist_loss, 1.).fit(2)
-    assert torch.equal(model[0].weight, before)
+    assert torch.equal(frozen.weight, before)
     assert seen == ([(True, True)]*2 + [(False, False)]*2)*2
 
 def test_an_optimizer_of_torch_gets_fresh_gradients(pair):
@@ -65,17 +60,16 @@ def test_loss_that_is_not_finite_in_validation(pair):
 
 def test_a_step_of_ones_own_and_a_buffer_that_is_used_again(pair):
     buffer = torch.zeros(())
-    def step(learner, xb, yb): return buffer.copy_(module.plain_step(learner, xb, yb))
+    def step(learner, xb, yb): return buffer.copy_(plain_step(learner, xb, yb))
     it, same = make_learner(*pair, step=step), make_learner(*pair)
     assert it.fit(2)[1]['train_loss'] == pytest.approx(same.fit(2)[1]['train_loss'])
     assert torch.equal(it.model.weight, same.model.weight)
 
 def test_schedule_steps_after_each_batch(pair):
     rates = []
-    class Recorder(torch.optim.SGD):
-        def step(self, *args, **kwargs):
-            rates.append(self.param_groups[0]['lr'])
-            return super().step(*args, **kwargs)
-    it = make_learner(*pair, opt=Recorder)
+    def step(learner, xb, yb):
+        rates.append(learner.opt.param_groups[0]['lr'])
+        return plain_step(learner, xb, yb)
+    it = make_learner(*pair, opt=torch.optim.SGD, step=step)
     it.fit(3, schedule=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=2.))
     assert len(rates) == 12 and max(rates) == pytest.approx(2., rel=0.05) and rates[-1] < 0.1

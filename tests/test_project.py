@@ -1,7 +1,7 @@
 "What holds for every notebook and for the project as a whole."
-import re, shutil, subprocess, sys, zipfile
+import re, shutil, subprocess, sys
 from configparser import ConfigParser
-from importlib.metadata import packages_distributions
+from importlib.metadata import distributions, packages_distributions
 
 import pytest
 
@@ -19,25 +19,20 @@ each_module = pytest.mark.parametrize('module', MODULES)
 def code_cells(path): return [cell for cell in read(path).cells if cell.cell_type == 'code']
 def module_text(module): return (ROOT/'digitlab'/f'{module}.py').read_text(encoding='utf-8')
 def tracked():
-    listed = subprocess.run(['git', 'ls-files'], cwd=ROOT, capture_output=True, text=True)
-    return listed.stdout.splitlines()
+    return subprocess.check_output(['git', 'ls-files'], cwd=ROOT, text=True).splitlines()
 
 
 # notebooks
 
 @each_notebook
-def test_parameters_come_first_and_are_explained(path):
-    first = code_cells(path)[0]
+def test_title_and_parameters_come_first_and_are_explained(path):
+    title, first = read(path).cells[0], code_cells(path)[0]
+    assert title.cell_type == 'markdown' and re.match(r'# .+\n+> .+', title.source)
     assert tagged(read(path), 'parameters') == [first]
     lines = first.source.splitlines()
     for line in lines: assert re.fullmatch(r'\w+ = .+  # .+', line), line
     # papermill passes over lines with two equals signs
     assert list(make_job(path).parameters) == [line.split()[0] for line in lines]
-
-@each_notebook
-def test_title_and_subtitle(path):
-    first = read(path).cells[0]
-    assert first.cell_type == 'markdown' and re.match(r'# .+\n+> .+', first.source)
 
 @each_notebook
 def test_outputs_are_fit_to_read(path):
@@ -76,6 +71,13 @@ def test_needs_only_its_requirements(module):
     for name in set(found) - set(sys.stdlib_module_names) - EXTRA - {'digitlab'}:
         assert allowed & {package.lower() for package in packages[name]}, name
 
+@pytest.mark.parametrize('module, heavy', [
+    ('run', 'torch papermill nbformat pandas tqdm jinja2'),
+    ('predict', 'anywidget pandas matplotlib sklearn torchvision')])
+def test_importing_is_light(python, module, heavy):
+    code = f'import sys, digitlab.{module}; print({set(heavy.split())} & sys.modules.keys())'
+    assert python('-c', code) == 'set()\n'
+
 
 # the project
 
@@ -85,14 +87,11 @@ def test_wheel_from_sdist(tmp_path):
     run(sys.executable, 'setup.py', 'sdist', '--dist-dir', '.')
     run(sys.executable, '-m', 'pip', 'wheel', '--no-deps', '--no-build-isolation',
         *tmp_path.glob('*.tar.gz'))
-    with zipfile.ZipFile(next(tmp_path.glob('*.whl'))) as wheel:
-        names = wheel.namelist()
-        metadata, scripts = (wheel.read(next(n for n in names if n.endswith(end))).decode()
-                             for end in ('METADATA', 'entry_points.txt'))
-    assert {name for name in tracked() if name.startswith('digitlab/')} <= set(names)
-    assert 'Requires-Dist: pooch' in metadata
-    assert 'Requires-Dist: papermill>=2.7; extra == "dev"' in metadata
-    assert 'digitlab = digitlab.run:main' in scripts and 'nbdev_test' not in scripts
+    dist, = distributions(path=[str(path) for path in tmp_path.glob('*.whl')])
+    assert {n for n in tracked() if n.startswith('digitlab/')} <= set(map(str, dist.files))
+    for part in 'pooch', 'papermill>=2.7; extra == "dev"': assert part in '\n'.join(dist.requires)
+    script, = dist.entry_points.select(group='console_scripts')
+    assert (script.name, script.value) == ('digitlab', 'digitlab.run:main')
 
 def test_no_link_to_an_account():
     link = re.compile(rb'github\.com/digitlab|digitlab\.github\.io|colab\.research')

@@ -1,14 +1,13 @@
 "What notebooks, disks and people can do to the command `digitlab`. The notebooks here are tiny."
-import json, os, re, signal, subprocess, sys, time
+import json, os, re, subprocess, sys, time
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from click.testing import CliRunner
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
-from PIL import Image, ImageDraw
 
-from conftest import ROOT
+from conftest import ROOT, draw_seven
 from digitlab import __version__, run
 
 KERNEL = {'kernelspec': {'name': 'python3', 'language': 'python', 'display_name': 'python3'}}
@@ -44,25 +43,20 @@ def project(tmp_path, monkeypatch):
 
 # a run
 
-def write_mixed(nbs):
-    "One notebook that passes and others that end in many ways"
-    for name in '01_50% #1', '01_50% #1-Copy1':
-        write(nbs/f'{name}.ipynb', 'size: int = 1  # of it (full: (3, 4))\nrate = 0.1', GOOD)
-    for name, code in {'02_fails': '1 / 0  # <b>', '03_dies': 'import os\nos._exit(3)',
-                       '04_version': '', '05_cell': '', '06_late': '',
-                       '07_exits': 'import sys\nsys.exit()'}.items():
-        write(nbs/f'{name}.ipynb', 'size = 1', 'print("before")', code, 'print("never")')
-    for name, old, new in (('04_version', '"nbformat": 4', '"nbformat": 5'),
-                           ('05_cell', '"markdown"', '"heading"')):
-        path = nbs/f'{name}.ipynb'
-        path.write_text(path.read_text().replace(old, new))
-    (nbs/'08_text.ipynb').write_text('no notebook')
-
 @pytest.fixture(scope='module')
 def mixed(tmp_path_factory):
-    "What a run of them leaves"
+    "What is left of a run of notebooks that end in many ways, one of them well"
     project, run_job = tmp_path_factory.mktemp('mixed'), run.run_job
-    write_mixed(project/'nbs')
+    def path(name): return project/'nbs'/f'{name}.ipynb'
+    for name in '01_50% #1', '01_50% #1-Copy1':
+        write(path(name), 'size: int = 1  # of it (full: (3, 4))\nrate = 0.1', GOOD)
+    for name, code in {'02_fails': '1 / 0  # <b>', '03_dies': 'import os\nos._exit(3)',
+                       '06_late': '', '07_exits': 'import sys\nsys.exit()'}.items():
+        write(path(name), 'size = 1', 'print("before")', code, 'print("never")')
+    head = '"nbformat_minor": 5, "metadata": {}'
+    path('04_version').write_text('{"nbformat": 5, %s, "cells": []}' % head)
+    path('05_cell').write_text('{"nbformat": 4, %s, "cells": [{"cell_type": "heading"}]}' % head)
+    path('08_text').write_text('no notebook')
     def impatient(job, *args): run_job(job, *args[:2], .05 if 'late' in job.path.stem else 300)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project)
@@ -118,26 +112,22 @@ def test_the_summary_holds_whole_words(monkeypatch, width):
     assert max(map(len, run.summary(job).splitlines())) <= width
     assert run.summary(job).split() == ['01_a:', 'ok', '(0.0', 's)', *text.split()]
 
-def test_ended_while_it_runs(project, request):
+def test_ended_while_it_runs(project):
     "The report is written, and the notebook's kernel ends too"
-    write(project/'nbs'/'01_a.ipynb', 'size = 1',
-          'import os, time\nopen("pid", "w").write(str(os.getpid()))\ntime.sleep(600)')
-    process = subprocess.Popen([sys.executable, '-m', 'digitlab', 'run', '--source', 'digits'],
-                               text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env=os.environ | {'PYTHONPATH': str(ROOT)})
-    request.addfinalizer(process.terminate)
-    pid, end = project/'nbs'/'pid', time.monotonic() + 300
-    def wait_for(done):
-        while not done():
-            assert time.monotonic() < end
-            time.sleep(.1)
-    wait_for(lambda: pid.exists() and pid.read_text())
-    process.send_signal(signal.SIGTERM)
-    out, err = process.communicate(timeout=300)
-    assert process.returncode == 130 and err == '' and '0 of 2 notebooks passed' in out
+    write(project/'nbs'/'01_a.ipynb', 'size = 1', """import os, signal, time
+open('pid', 'w').write(str(os.getpid()))
+os.kill(int(os.environ['RUN']), signal.SIGTERM)
+time.sleep(600)""")
+    code = 'import os; os.environ["RUN"] = str(os.getpid()); from digitlab.run import main; main()'
+    done = subprocess.run([sys.executable, '-c', code, 'run', '--source', 'digits'], text=True,
+                          capture_output=True, timeout=300, env=os.environ | {'PYTHONPATH': ROOT})
+    assert (done.returncode, done.stderr) == (130, '') and '0 of 2 notebooks passed' in done.stdout
     first, second = json.loads((project/'runs'/'latest'/'results.json').read_text())['notebooks']
     assert first['status'] == 'FAILED: ended early' and second['status'] == 'not run'
-    wait_for(lambda: not Path(f'/proc/{pid.read_text()}').exists())
+    kernel, end = Path('/proc', (project/'nbs'/'pid').read_text()), time.monotonic() + 300
+    while kernel.exists():
+        assert time.monotonic() < end
+        time.sleep(.1)
 
 def test_report_on_a_full_disk(project, monkeypatch):
     def full(*args, **kwargs): raise OSError(28, 'No space left on device')
@@ -206,20 +196,13 @@ def test_help_and_version(python):
         assert done.exit_code == 0 and max(map(len, done.output.splitlines())) <= 80
     assert python('-m', 'digitlab', '--version') == f'digitlab {__version__}\n'
 
-def test_importing_is_light(python):
-    heavy = {'torch', 'papermill', 'nbformat', 'pandas', 'tqdm', 'jinja2'}
-    code = f'import sys, digitlab.run; print({heavy} & sys.modules.keys())'
-    assert python('-c', code) == 'set()\n'
-
 @pytest.mark.parametrize('words, status, said', [
     (['predict', '7.png'], 0, '7.png: 7 ('), (['predict', 'no.png', '7.png'], 1, 'no.png: '),
     (['predict', '7.png', '--model', '7.png'], 2, 'Error: 7.png'),
     (['data', 'digits'], 0, 'digits: Digits(digits, 1,437 to train, 360 to test)\n'),
     (['data', 'no/folder'], 2, 'no/folder has neither')])
 def test_data_and_predict(project, words, status, said):
-    image = Image.new('L', (100, 100), 255)
-    ImageDraw.Draw(image).line([(25, 20), (75, 20), (45, 85)], width=9)
-    image.save('7.png')
+    draw_seven().save('7.png')
     done = digitlab(*words)
     assert done.exit_code == status and said in done.output
     assert status == 2 or max(map(len, done.output.splitlines())) <= 80

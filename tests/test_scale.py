@@ -31,11 +31,8 @@ for name in ('linear', 'mlp', 'convnet'):
 
 class FakeGraph(TorchDispatchMode):
     "Like a CUDA graph it notes down operations and addresses, and nothing changes meanwhile"
-    def __init__(self):
-        super().__init__()
-        self.calls, self.before = [], {}
     def __enter__(self):
-        self.random = torch.get_rng_state()
+        self.calls, self.before, self.random = [], {}, torch.get_rng_state()
         return super().__enter__()
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         for t in tree_leaves((args, kwargs)):

@@ -1,21 +1,16 @@
 "What lesson 3 doesn't show: what the step and the loop refuse, and what they leave behind"
-import math
-
-import pytest
-import torch
+import pytest, torch
 
 from digitlab.sgd import descend
 
-DEVICES = ['cpu', *['cuda'] * torch.cuda.is_available()]
 
-
-@pytest.mark.parametrize('device', DEVICES)
+@pytest.mark.parametrize('device', ['cpu'] + ['cuda']*torch.cuda.is_available())
 def test_descend_follows_the_closed_form(device):
     x = torch.tensor([-1.5], device=device, requires_grad=True)
     losses = descend(lambda: (x**2).sum(), [x], 0.1, [()] * 10)
     want = 1.5**2 * 0.64**torch.arange(10)
     assert torch.allclose(losses.cpu(), want) and not losses.requires_grad
-    assert math.isclose(x.item(), -1.5 * 0.8**10, rel_tol=1e-5)
+    assert x.item() == pytest.approx(-1.5 * 0.8**10, rel=1e-5)
 
 
 def test_parameters_of_a_module_are_stepped_every_time():

@@ -28,18 +28,15 @@ def file_of(name, link): # where on the site a page's link leads; None for anoth
     return unquote(url.path)[1:], unquote(url.fragment)
 
 @each_page
-def test_links_inside_lead_somewhere(name):
+def test_links_lead_somewhere_and_nothing_comes_from_another_host(name):
+    for address in loads(name): assert address.startswith('data:') or file_of(name, address)
     for link in [tag['href'] for tag in PAGES[name].select('a[href]')] + loads(name):
         if not (found := file_of(name, link)): continue
         path, place = found
         assert (SITE/path).is_file(), f'{name} links to {link}'
         if place and path in PAGES: assert place in IDS[path], f'{name} links to {link}'
 
-@each_page
-def test_nothing_comes_from_another_host(name):
-    for address in loads(name): assert address.startswith('data:') or file_of(name, address)
-
-def test_neither_do_styles():
+def test_styles_come_from_no_other_host():
     for path in SITE.rglob('*.css'):
         text = re.sub(r'/\*.*?\*/', '', path.read_text(encoding='utf-8'), flags=re.S)
         assert not re.search(r'(url\(|@import)\s*["\']?(https?:)?//', text), path

@@ -22,25 +22,17 @@ def node(widget, body, **given):
     known = ''.join(f'const {name} = {json.dumps(value)}\n' for name, value in given.items())
     answer = f'const answer = async () => {{ {body} }}\n'
     module = widget_source(widget) + known + answer + 'console.log(JSON.stringify(await answer()))'
-    done = subprocess.run(['node', '--input-type=module'], input=module, text=True,
-                          capture_output=True)
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    command = 'node', '--input-type=module'
+    return json.loads(subprocess.check_output(command, input=module, text=True))
 
-def pictures(images): # uint8 [N,H,W], as JavaScript gets them
-    images = images.flatten(1).numpy()
-    return dict(size=images.shape[1], bytes=base64.b64encode(images.tobytes()).decode())
-
-EACH = '''const all = Buffer.from(images.bytes, 'base64'), { size } = images
-    const each = f => Array.from({ length: all.length/size },
-                                 (_, i) => f(all.subarray(i*size, (i + 1)*size)))
-    '''
+def pictures(images): # uint8 [N,H,W], each as a text
+    return [base64.b64encode(image.numpy().tobytes()).decode() for image in images]
 
 def test_home_models_as_torch(): # all four, on every test image
     trained, digits = build['train_models'](read_digits('digits')), read_digits()
-    told = node('pad', EACH + '''return Promise.all(models.map(({ layers, ...about }) => {
-        const network = readNetwork(layers)
-        return Promise.all(each(image => verdictOf(image, { ...about, network }))) }))''',
+    told = node('pad', '''return Promise.all(models.map(({ layers, ...about }) => {
+        const one = { ...about, network: readNetwork(layers) }
+        return Promise.all(images.map(text => verdictOf(Buffer.from(text, 'base64'), one))) }))''',
         models=build['home_models'](*trained), images=pictures(digits.test_x))
     x, (baseline, *networks) = scale_pixels(digits.test_x), trained
     scores = [torch.cdist(x.flatten(1), baseline.means_.flatten(1))**2/784]
@@ -54,8 +46,8 @@ def test_drawings_are_read(): # digits blown up to the pad's size, and a blank o
     digits = read_digits()
     pixels, labels = scale_pixels(digits.test_x[:200])[:, None], digits.test_y[:200].tolist()
     large = F.interpolate(pixels, [112, 112], mode='bilinear')[:, 0]
-    told = node('pad', EACH + '''const network = readNetwork(layers)
-        return Promise.all(each(image => judge(image, [{ network }])))''',
+    told = node('pad', '''const models = [{ network: readNetwork(layers) }]
+        return Promise.all(images.map(text => judge(Buffer.from(text, 'base64'), models)))''',
         layers=build['network_layers'](load_model()[0]),
         images=pictures((F.pad(large, (0, 0, 0, 0, 0, 1))*255).byte()))
     assert told.pop() == dict(seen=[0]*784, verdicts=[])
@@ -108,8 +100,7 @@ def test_softmax_bars(logits, label):
         np.testing.assert_allclose([seen['value'], seen['pull']], [value.item(), -slope], rtol=1e-6)
 
 TRAIN_STEP = '''
-    const pack = array => Buffer.from(array.buffer).toString('base64')
-    const all = layers => layers.flatMap(({ weight, bias }) => [pack(weight), pack(bias)])
+    const all = layers => layers.flatMap(({ weight, bias }) => [[...weight], [...bias]])
     return Object.keys(LOSSES).map(loss => {
       const network = makeNetwork(how), { layers, sums } = network, before = all(layers)
       const rows = labels.map((_, i) => i)
@@ -127,9 +118,9 @@ def test_gradients_as_torch(sizes, activation, start):
     told = node('nn', TRAIN_STEP, images=x.flatten().tolist(), labels=y.tolist(),
                 how=dict(sizes=sizes, activation=activation, start=start, seed=3))
     shapes = [shape for pair in zip(sizes, sizes[1:]) for shape in (pair, pair[1:])]
-    def tensors(texts): # float64; weights [out, in], as torch has them
-        arrays = [np.frombuffer(base64.b64decode(t)).reshape(s) for t, s in zip(texts, shapes)]
-        return [torch.tensor(a.T).requires_grad_() for a in arrays]
+    def tensors(lists): # float64; weights [out, in], as torch has them
+        arrays = [np.reshape(values, shape).T for values, shape in zip(lists, shapes)]
+        return [torch.tensor(array, dtype=torch.float64, requires_grad=True) for array in arrays]
     def logits(weight, bias, *hidden):
         z = F.linear(x.flatten(1).double()/255, weight, bias)
         return F.linear(getattr(z, activation)(), *hidden) if hidden else z

@@ -159,20 +159,17 @@ def main():
         for path in PAGES: nbformat.write(page(path), source/path.relative_to(NBS))
         nbformat.write(home(page(NBS/'index.ipynb')), source/'index.ipynb')
         shutil.copytree(WIDGETS, static/'widgets')
-        network = dict(name='small convnet', layers=network_layers(load_model()[0]))
-        (static/'convnet.json').write_text(json.dumps([network]))
         digits = read_digits('mnist' if os.environ.get('DIGITLAB_MNIST') else 'digits') # fetches nothing
-        (static/'digits.json').write_text(json.dumps(pack_digits(digits)))
-        (static/'models.json').write_text(json.dumps(home_models(*train_models(digits))))
+        models = home_models(*train_models(digits))
+        kept = dict(models=models, convnet=models[-1:], digits=pack_digits(digits))
+        for name, content in kept.items(): (static/f'{name}.json').write_text(json.dumps(content))
         failed = sphinx(['-q', '-W', '--keep-going', '-b', 'html', '-c', str(HERE),
                          '-d', f'{work}/doctrees', str(source), str(site),
                          '-D', f'html_static_path={HERE/"static"},{static}'])
         if failed: return failed
         for path in site.rglob('*.html'): # labels that would hide the words from a screen reader
-            text = path.read_text(encoding='utf-8')
-            text = text.replace('<summary aria-label="Toggle hidden content">', '<summary>')
-            field = r'(<button class="[^"]*search-button-field[^>]*) aria-label="Search"'
-            text = re.sub(field, r'\1', text)
+            label = r'(<summary|<button class="[^"]*search-button-field[^>]*) aria-label="[^"]*"'
+            text = re.sub(label, r'\1', path.read_text(encoding='utf-8'))
             path.write_text(text, encoding='utf-8')
         fewer_icons(site)
         for template in site.glob('_static/*macros.html'): template.unlink() # the theme's: no pages
