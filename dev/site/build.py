@@ -175,6 +175,6 @@ def main():
         for template in site.glob('_static/*macros.html'): template.unlink() # the theme's: no pages
         shutil.rmtree(SITE, ignore_errors=True)
         shutil.move(site, SITE)
-    print(f'{len(PAGES) + 1} pages: {SITE/"index.html"}')
+    print(f'{len(PAGES) + 1} pages. To read and draw: python -m http.server -d {SITE}')
 
 if __name__ == '__main__': sys.exit(main())
