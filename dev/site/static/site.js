@@ -38,6 +38,7 @@ function letKeysScroll() {
     else box.removeAttribute('tabindex')
   }
 }
+letKeysScroll()
 addEventListener('load', letKeysScroll)
 addEventListener('resize', letKeysScroll)
 for (const details of document.querySelectorAll('details')) details.addEventListener('toggle', letKeysScroll)
