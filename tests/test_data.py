@@ -209,6 +209,16 @@ def test_atomic_write(tmp_path):
     with atomic_write(path) as part: part.write_text('new')
     assert path.read_text() == 'new' and sorted(path.parent.iterdir()) == [neighbor, path]
 
+def test_killed_while_writing(tmp_path, python):
+    path = tmp_path/'note.txt'
+    path.write_text('old')
+    with pytest.raises(subprocess.CalledProcessError, match='SIGKILL'): python('-c', f"""import os
+from digitlab.data import atomic_write
+with atomic_write({str(path)!r}) as part:
+    part.write_text('half')
+    os.kill(os.getpid(), 9)""")
+    assert path.read_text() == 'old'
+
 def test_find_digits_writes_once_and_follows_the_source(idx, tree):
     found = find_digits(idx)
     assert same(read_digits(found), read_digits(idx)) and find_digits(tree) == found != tree
