@@ -6,9 +6,7 @@
 __all__ = ['idx_bytes', 'read_idx', 'resize_digits', 'Digits', 'read_digits', 'find_digits']
 
 # %% ../nbs/appendix/data.ipynb #8d289641
-import gzip, hashlib, multiprocessing, os, struct, sys, tempfile, textwrap, zlib
-from contextlib import contextmanager
-from functools import lru_cache
+import gzip, hashlib, multiprocessing, os, struct, sys, textwrap, zlib
 from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +17,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
+from .files import absolute, atomic_write, cache_folder
 from .show import progress_bar
 
 # %% ../nbs/appendix/data.ipynb #1538a930
@@ -140,39 +139,6 @@ def _read_mnist(folder):
     if digits.kind == 'mnist': return digits._replace(name='mnist')
     raise ValueError(f"{folder} isn't MNIST, or not all of it: {digits}")
 
-# %% ../nbs/appendix/data.ipynb #d0a13f57
-def absolute(path:str|Path)->Path: # with ~ filled in
-    "A relative path counts from this folder or, if it is a folder there, from one above it"
-    path, here = Path(path).expanduser(), Path.cwd()
-    found = [f/path for f in (here, *here.parents) if os.path.isdir(f/path)]
-    return (found or [here/path])[0].resolve()
-
-@lru_cache
-def _cache():
-    "The folder where things are kept, or a temporary one if nothing can be, which is said once"
-    try:
-        folder = absolute(os.environ.get('DIGITLAB_CACHE') or pooch.os_cache('digitlab'))
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder): return folder
-    except (OSError, RuntimeError) as e:
-        print(f'{e}: nothing is kept. Set DIGITLAB_CACHE to another folder.', file=sys.stderr)
-        _cache.temporary = tempfile.TemporaryDirectory(prefix='digitlab-')  # goes when Python ends
-        return Path(_cache.temporary.name)
-
-# %% ../nbs/appendix/data.ipynb #5d564f2b
-@contextmanager
-def atomic_write(path:str|Path, # the file or folder to make, or to replace if it is a file
-                ): # yields the path to write to
-    "Write beside `path` and rename at the end; if anything fails, `path` stays as it was"
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix='.part-', dir=path.parent) as folder:
-        part = Path(folder)/path.name
-        yield part
-        try: os.replace(part, path)
-        except OSError:  # another process may have written the same folder meanwhile
-            if not (part.is_dir() and path.is_dir()): raise
-
 # %% ../nbs/appendix/data.ipynb #007cce25
 MNIST_URLS = ('https://ossci-datasets.s3.amazonaws.com/mnist/',  # tried in this order
               'https://storage.googleapis.com/cvdf-datasets/mnist/')
@@ -189,7 +155,7 @@ def fetch_mnist(urls:tuple=MNIST_URLS, # folders on the web with its four files,
                 timeout:float=5, # seconds to wait for an answer
                )->Path: # the folder with the four files
     "Fetch MNIST; raises ConnectionError with the reasons and what to do instead"
-    folder, reasons = _cache()/'mnist', []
+    folder, reasons = cache_folder()/'mnist', []
     ask = pooch.HTTPDownloader(timeout=timeout)
     for url in urls:
         try:
@@ -209,7 +175,7 @@ def read_digits(source:str|Path='auto', # auto, mnist, digits, or a folder
     if source == 'digits': return _read_sklearn()
     if source not in ('auto', 'mnist'): return _read_folder(absolute(source))
     if named := os.environ.get('DIGITLAB_MNIST'): return _read_mnist(absolute(named))
-    for folder in (_cache()/'mnist', Path(os.path.expanduser('~/.fastai/data/mnist_png'))):
+    for folder in (cache_folder()/'mnist', Path(os.path.expanduser('~/.fastai/data/mnist_png'))):
         try:
             if folder.is_dir(): return _read_mnist(folder)
         except (OSError, ValueError) as e: print(f'Passed over {folder}: {e}', file=sys.stderr)
@@ -225,7 +191,7 @@ def find_digits(source:str|Path|Digits='auto', # as in `read_digits`, or what th
     "A folder with the digits as PNG images, written once"
     digits = source if isinstance(source, Digits) else read_digits(source)
     content = b''.join(tensor.numpy().tobytes() for tensor in digits[:4])
-    tree = _cache()/f'{digits.kind}-{hashlib.sha256(content).hexdigest()[:16]}'
+    tree = cache_folder()/f'{digits.kind}-{hashlib.sha256(content).hexdigest()[:16]}'
     if tree.is_dir(): return tree
     with atomic_write(tree) as new:
         for part, x, y in (('training', *digits[:2]), ('testing', *digits[2:4])):

@@ -18,14 +18,14 @@ from safetensors.torch import load_file, safe_open, save, save_file
 from scipy import ndimage
 
 from .compare import make_network
-from .data import atomic_write, resize_digits
+from .data import resize_digits
+from .files import atomic_write
 from .tensors import make_generator
 
 # %% ../nbs/08_your_own_digits.ipynb #85bb8d7e
 def _resize(gray, height, width): # [H,W] -> [height,width]
     "Resize a picture of floats; where it shrinks, pixels are averaged"
-    image = Image.fromarray(np.asarray(gray, np.float32))
-    return np.asarray(image.resize((width, height), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(np.float32(gray)).resize((width, height), Image.BILINEAR))
 
 def _shrink(gray, most):
     "Shrink a picture so that its longer side has at most `most` pixels"
@@ -110,8 +110,7 @@ def _find_sheet(gray):
         sheet = (outside != outside[0, 0])[1:-1, 1:-1]  # quicker than binary_fill_holes
         if sheet.mean() < .15 or _fill_box(sheet)[0] < .8: continue
         if piece.sum() < sheet.sum()/2: sheet = _largest(sheet & ~piece)  # a frame
-        sheet = _fill_between(sheet)
-        share, tilt = _fill_box(sheet)
+        share, tilt = _fill_box(sheet := _fill_between(sheet))
         if share >= .88: return ndimage.minimum_filter(sheet, 5, mode='constant'), tilt
 
 def crop_sheet(gray:np.ndarray)->np.ndarray: # [H,W], 0 to 1 -> a part of it
@@ -149,8 +148,7 @@ def _has_several(ink):
 def _clean(gray):
     "The strokes of the digit or digits, [H,W], and their share of the ink"
     ink = lift_ink(crop_sheet(_shrink(np.asarray(gray, float), 140)))
-    inner = crop_sheet(ink)  # uneven light may have hidden a frame
-    if inner is not ink: ink = lift_ink(inner)
+    if (inner := crop_sheet(ink)) is not ink: ink = lift_ink(inner)  # uneven light hid a frame
     left = drop_scraps(ink)
     return left, left.sum()/ink.sum()
 
@@ -220,8 +218,7 @@ def _read(path):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # what Pillow doubts, our notes say
             gray = _open_gray(path)
-    except UnidentifiedImageError:
-        return None, "can't be read (no picture); save it as PNG or JPEG", 0
+    except UnidentifiedImageError: return None, 'no known kind of picture; save it as PNG or JPEG', 0
     except Exception as e: return None, f"can't be read ({e}); save it as a smaller PNG or JPEG", 0
     try: ink, share = _clean(gray)
     except ValueError as e: return None, str(e), 0

@@ -17,6 +17,7 @@ from pathlib import Path
 import click
 
 from . import __version__
+from .files import absolute
 
 # %% ../nbs/appendix/run.ipynb #eae72339
 def parse_value(text:str): # such as '20', '[1, 2]' or 'mnist'
@@ -33,7 +34,6 @@ def full_sizes(parameters:dict)->dict: # name -> value
 # %% ../nbs/appendix/run.ipynb #19353dd6
 def kernel_env(at_once:int=1)->dict: # how many notebooks share the processor
     "The environment that notebooks run in"
-    from digitlab.data import absolute
     threads = str(max(1, os.cpu_count()//at_once))
     shared = {'OMP_WAIT_POLICY': 'PASSIVE', 'OMP_NUM_THREADS': threads} if at_once > 1 else {}
     env = shared | os.environ | {'TQDM_DISABLE': '1'}
@@ -98,7 +98,6 @@ def run_job(job:Job, folder:Path, env:dict, timeout:float|None=None)->None:
 # %% ../nbs/appendix/run.ipynb #617b74ea
 def find_notebooks(names:tuple=())->list: # of absolute paths
     "The notebooks that `names` mean, each once; raises ValueError where there is none"
-    from digitlab.data import absolute
     nbs = absolute('nbs')
     found = [*sorted(nbs.glob('[0-9]*.ipynb')), *sorted(nbs.glob('appendix/*.ipynb'))]
     series = {path.stem: path for path in found if '-Copy' not in path.stem}
@@ -116,7 +115,7 @@ def set_values(jobs:list, given:dict, full:bool=False)->None:
     """Give each notebook the values that it has parameters for; raises ValueError if none has one.
 
     `given` gets the device and the digits that were found."""
-    from digitlab.data import absolute, read_digits
+    from digitlab.data import read_digits
     from digitlab.tensors import pick_device
     known = {name for job in jobs for name in job.parameters}
     if unknown := ', '.join(given.keys() - known):

@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 # %% ../nbs/appendix/show.ipynb #9f090195
 def use_style()->None:
-    "Give every figure drawn afterwards one look; sets matplotlib's rcParams"
+    "Give every figure drawn afterward one look; sets matplotlib's rcParams"
     import matplotlib.pyplot as plt
     plt.style.use(['petroff10', {
         'axes.spines.top': False, 'axes.spines.right': False, 'axes.titlesize': 11,

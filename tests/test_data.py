@@ -7,8 +7,9 @@ from hypothesis import example, given, strategies as st
 from PIL import Image
 
 from digitlab import data
-from digitlab.data import (MNIST_SHA256, atomic_write, fetch_mnist, find_digits, idx_bytes,
-                           read_digits, read_idx, resize_digits)
+from digitlab.data import (MNIST_SHA256, fetch_mnist, find_digits, idx_bytes, read_digits,
+                           read_idx, resize_digits)
+from digitlab.files import cache_folder
 
 NAMES = list(MNIST_SHA256)
 
@@ -22,7 +23,7 @@ def own_place(tmp_path, monkeypatch):
     monkeypatch.setenv('DIGITLAB_CACHE', str(tmp_path/'cache'))
     def no_network(): raise ConnectionError('no network here')
     monkeypatch.setattr(data, 'fetch_mnist', no_network)
-    data._cache.cache_clear()
+    cache_folder.cache_clear()
 
 def some_digits(n=30, seed=0):
     images = np.random.default_rng(seed).integers(0, 256, (n, 28, 28), np.uint8)
@@ -90,7 +91,7 @@ def test_tilde_and_relative_paths(monkeypatch, tmp_path, here, path, folder):
     (tmp_path/here).mkdir(parents=True, exist_ok=True)
     monkeypatch.chdir(tmp_path/here)
     monkeypatch.setenv('DIGITLAB_CACHE', path)
-    assert data._cache() == tmp_path/folder and read_digits(path).name == 'mine'
+    assert cache_folder() == tmp_path/folder and read_digits(path).name == 'mine'
 
 def test_half_a_tree_of_fastais(monkeypatch, tmp_path, tiny_mnist, capsys):
     tree = write_tree(tmp_path/'home'/'.fastai'/'data'/'mnist_png')
@@ -193,31 +194,6 @@ def test_the_center_of_mass_comes_to_the_middle(seed, side):
     mass, at = resize_digits(torch.tensor(ink)).double(), torch.arange(28)
     assert ((mass.sum(1)*at).sum(1)/mass.sum((1, 2)) - 13.5).abs().max() < 1.5
 
-
-# writing
-
-def test_atomic_write(tmp_path):
-    "At every moment there is the old or the new, whatever fails, and neighbors stay"
-    path, neighbor = tmp_path/'deep'/'note.txt', tmp_path/'deep'/'.part-other'
-    with atomic_write(path) as part: part.write_text('old')
-    neighbor.mkdir()
-    with pytest.raises(OSError, match='No space left'), atomic_write(path) as part:
-        part.write_text('half')
-        assert path.read_text() == 'old'
-        raise OSError(28, 'No space left on device')
-    assert path.read_text() == 'old'
-    with atomic_write(path) as part: part.write_text('new')
-    assert path.read_text() == 'new' and sorted(path.parent.iterdir()) == [neighbor, path]
-
-def test_killed_while_writing(tmp_path, python):
-    path = tmp_path/'note.txt'
-    path.write_text('old')
-    with pytest.raises(subprocess.CalledProcessError, match='SIGKILL'): python('-c', f"""import os
-from digitlab.data import atomic_write
-with atomic_write({str(path)!r}) as part:
-    part.write_text('half')
-    os.kill(os.getpid(), 9)""")
-    assert path.read_text() == 'old'
 
 def test_find_digits_writes_once_and_follows_the_source(idx, tree):
     found = find_digits(idx)
