@@ -63,7 +63,8 @@ def trim_padding(model:nn.Module, # such as resnet18, on the device of `x`; chan
     small = {}
     for conv, sides in conv_sides(model, x).items():
         to_one_pixel = any(side[2:] == (1, 1) for side in sides)
-        if to_one_pixel and conv.padding != (0, 0): small[conv] = _trimmed(conv, sides)
+        if to_one_pixel and conv.padding not in ((0, 0), 'valid'):
+            small[conv] = _trimmed(conv, sides)
     for name, layer in list(model.named_modules(remove_duplicate=False)):
         if layer in small: model.set_submodule(name, small[layer])
     return model
@@ -109,8 +110,10 @@ def train_model(model:nn.Module, # on the device of the images
     one_cycle = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=lr)
     train = batches(x, y, 128, make_generator(seed))
     learner = DigitLearner(model, train, None, loss, lr, opt=opt)
+    scheduler = (schedule or one_cycle)(
+        learner.opt, total_steps=epochs*len(train))
     start = perf_counter()
-    learner.fit(epochs, schedule or one_cycle)
+    learner.fit(epochs, scheduler)
     return perf_counter() - start
 
 # %% ../nbs/07_resnet18_comparison.ipynb #1ea193c4

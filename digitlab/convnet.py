@@ -52,10 +52,10 @@ class ShiftedBatches(Batches):
 
     def __iter__(self):
         for xb, yb in super().__iter__():
-            drawn = torch.randint(2*self.by + 1, (2,), generator=self.moves,
-                                  device=self.moves.device)
-            down, right = (self.by - drawn).tolist()
-            yield F.pad(xb, (right, -right, down, -down)), yb
+            up, left = torch.randint(
+                -self.by, self.by + 1, (2,), generator=self.moves,
+                device=self.moves.device).tolist()
+            yield F.pad(xb, (-left, left, -up, up)), yb
 
 # %% ../nbs/06_convolutions.ipynb #6d411bab
 class ResidualBlock(nn.Module):

@@ -9,10 +9,8 @@ __all__ = ['digit_accuracy', 'mnist_loss', 'PlainSGD', 'Batches', 'History', 'pl
 from math import ceil, isfinite
 
 import torch
-from fastcore.basics import patch
 from torch import Tensor, nn
 
-from .sgd import sgd_step
 from .show import progress_bar, show_figure
 from .tensors import check_same_shape
 
@@ -42,9 +40,10 @@ class PlainSGD:
                  lr:float): # learning rate
         self.params, self.lr = list(params), lr
 
+    @torch.no_grad()
     def step(self):
-        "Move each parameter against its gradient, and clear the gradients"
-        sgd_step(self.params, self.lr)
+        "Move each parameter against its gradient"
+        for p in self.params: p -= self.lr*p.grad
 
     def zero_grad(self):
         "Clear the gradients"
@@ -52,12 +51,12 @@ class PlainSGD:
 
 # %% ../nbs/04_mnist_loss.ipynb #aab1b277
 class Batches:
-    "Mini-batches of two tensors; raises ValueError if their lengths differ"
+    "Mini-batches of two tensors of one length; raises ValueError otherwise"
     def __init__(self, x:Tensor, # inputs, [N,...]
                  y:Tensor, # targets, [N,...], on the same device
                  bs:int=256, # items in a batch; the last one has what is left
                  generator=None): # a torch.Generator, to shuffle each pass
-        if len(x) != len(y):
+        if not 0 < len(x) == len(y):
             raise ValueError(f'got {len(x)} inputs and {len(y)} targets')
         self.x, self.y, self.bs, self.generator = x, y, bs, generator
 
@@ -92,6 +91,13 @@ class History(list):
         ends = [f'{n}: {c.iloc[0]:.4f} to {c.iloc[-1]:.4f}' for n, c in frame.items()]
         show_figure(axs[0].figure, '. '.join([title, *ends]))
 
+# %% ../nbs/04_mnist_loss.ipynb #1b59eee2
+def _finite(loss, where):
+    "The loss; raises FloatingPointError if it's nan or inf"
+    if isfinite(loss): return loss
+    raise FloatingPointError(f'the loss became nan or inf in {where}: start again with a '
+                             'smaller lr, or look for nan and inf in the inputs')
+
 # %% ../nbs/04_mnist_loss.ipynb #2034a6a7
 def plain_step(learner, xb:Tensor, yb:Tensor)->Tensor: # loss, rank 0
     "One step of training: clear, predict, compare, go back, step"
@@ -112,56 +118,43 @@ class DigitLearner:
                  opt=PlainSGD, # opt(params, lr), such as torch.optim.AdamW
                  metrics=(), # functions like `loss`, with different names
                  step=plain_step): # step(learner, xb, yb), returns the loss
-        self.model, self.loss, self.step = model, loss, step or plain_step
-        self.train, self.valid, self.metrics = train, valid, list(metrics)
+        self.model, self.train, self.valid = model, train, valid
+        self.loss, self.metrics, self.step = loss, list(metrics), step
         self.opt = opt([p for p in model.parameters() if p.requires_grad], lr)
         self.history = History()
-        self.names = [getattr(m, 'func', m).__name__ for m in self.metrics]
-        columns = ['epoch', 'train_loss', 'valid_loss', *self.names]
-        if len(set(columns)) < len(columns):
-            raise ValueError(f'metrics need different names, got {self.names}')
 
-# %% ../nbs/04_mnist_loss.ipynb #1b59eee2
-def _finite(loss, where):
-    "The loss; raises FloatingPointError if it's nan or inf"
-    if isfinite(loss): return loss
-    raise FloatingPointError(f'the loss became nan or inf in {where}: start again with a '
-                             'smaller lr, or look for nan and inf in the inputs')
+    def fit(self, epochs:int, # passes over the training images
+            scheduler=None, # PyTorch's, for `self.opt`; steps after each batch
+           )->History: # all epochs so far
+        "Train; Ctrl-C keeps parameters and history"
+        done = len(self.history)
+        with progress_bar(epochs*len(self.train), 'training') as bar:
+            for epoch in range(done + 1, done + 1 + epochs):
+                total = n_items = 0
+                self.model.train()
+                for xb, yb in self.train:
+                    total += self.step(self, xb, yb)*len(xb)
+                    n_items += len(xb)
+                    if scheduler: scheduler.step()
+                    bar.update()
+                loss = _finite(float(total)/n_items, f'epoch {epoch}')
+                row = {'epoch': epoch, 'train_loss': loss}
+                self.history.append(row)
+                if self.valid is not None: row.update(self.validate())
+        return self.history
 
-@patch
-@torch.no_grad()
-def validate(self:DigitLearner)->dict: # means over all images of `valid`
-    "Measure the loss and the metrics, without learning"
-    functions = self.loss, *self.metrics
-    totals, n_items = [0]*len(functions), 0
-    self.model.eval()
-    for xb, yb in self.valid:
-        logits = self.model(xb)
-        values = [function(logits, yb) for function in functions]
-        totals = [total + v*len(xb) for total, v in zip(totals, values)]
-        n_items += len(xb)
-    loss, *metrics = [float(total)/n_items for total in totals]
-    return dict(valid_loss=_finite(loss, 'the validation'), **dict(zip(self.names, metrics)))
-
-# %% ../nbs/04_mnist_loss.ipynb #d0f051f1
-@patch
-def fit(self:DigitLearner, epochs:int, # passes over the training images
-        schedule=None, # called as schedule(opt, total_steps=n); makes a PyTorch scheduler
-       )->History: # all epochs so far
-    "Train; Ctrl-C keeps parameters and history"
-    n_steps = epochs*len(self.train)
-    scheduler = schedule(self.opt, total_steps=n_steps) if schedule else None
-    with progress_bar(n_steps, 'training') as bar:
-        before = len(self.history)
-        for epoch in range(before + 1, before + 1 + epochs):
-            total = n_items = 0
-            self.model.train()
-            for xb, yb in self.train:
-                total += self.step(self, xb, yb)*len(xb)
-                n_items += len(xb)
-                if scheduler: scheduler.step()
-                bar.update()
-            loss = _finite(float(total)/n_items, f'epoch {epoch}')
-            self.history.append({'epoch': epoch, 'train_loss': loss})
-            if self.valid is not None: self.history[-1].update(self.validate())
-    return self.history
+    @torch.no_grad()
+    def validate(self)->dict: # means over all images of `valid`
+        "Measure the loss and the metrics, without learning"
+        measures = {'valid_loss': self.loss}
+        for metric in self.metrics: measures[metric.__name__] = metric
+        totals, n_items = {name: 0 for name in measures}, 0
+        self.model.eval()
+        for xb, yb in self.valid:
+            logits = self.model(xb)
+            for name, measure in measures.items():
+                totals[name] += measure(logits, yb)*len(xb)
+            n_items += len(xb)
+        means = {name: float(total)/n_items for name, total in totals.items()}
+        _finite(means['valid_loss'], 'the validation')
+        return means

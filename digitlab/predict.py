@@ -218,7 +218,7 @@ def _read(path):
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # what Pillow doubts, our notes say
             gray = _open_gray(path)
-    except UnidentifiedImageError: return None, 'no known kind of picture; save it as PNG or JPEG', 0
+    except UnidentifiedImageError: return None, 'no picture we know; save it as PNG or JPEG', 0
     except Exception as e: return None, f"can't be read ({e}); save it as a smaller PNG or JPEG", 0
     try: ink, share = _clean(gray)
     except ValueError as e: return None, str(e), 0

@@ -308,6 +308,9 @@ def join_command(folders, out):
     Exit status: 0 all passed, 1 a notebook failed, 2 refused."""
     with _one_line_errors():
         runs = [json.loads((folder/'results.json').read_text()) for folder in folders]
+        names = [one['name'] for run in runs for one in run['notebooks']]
+        if twice := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f'{", ".join(sorted(twice))}: in several of these runs; leave one out')
         out.mkdir(parents=True)
         for folder in folders:
             for path in folder.glob('*.ipynb'): shutil.copy(path, out)

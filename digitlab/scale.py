@@ -134,7 +134,7 @@ def train_together(model:nn.Module, # the same in every process; trained in plac
     start = time.perf_counter()
     for epoch in range(1, epochs + 1):
         one_bar = contextlib.redirect_stderr(io.StringIO() if rank else sys.stderr)
-        with one_bar: loss = learner.fit(1, lambda opt, total_steps: cycle)[-1]['train_loss']
+        with one_bar: loss = learner.fit(1, cycle)[-1]['train_loss']
         done = f'epoch {epoch} of {epochs}: loss {loss:.4f}, {time.perf_counter() - start:.2f} s'
         if rank == 0: print(done, flush=True)
 

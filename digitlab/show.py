@@ -6,7 +6,7 @@
 __all__ = ['use_style', 'show_figure', 'show_images', 'result', 'show_widget', 'progress_bar']
 
 # %% ../nbs/appendix/show.ipynb #d1605ff6
-import re, sys
+import json, re, sys
 from importlib import resources
 from io import BytesIO, StringIO
 
@@ -50,7 +50,7 @@ def show_images(images, # tensor [N, height, width] or list of [height, width], 
     images = [torch.as_tensor(image).detach().cpu().float() for image in images]
     if not images or images[0].ndim != 2:
         raise ValueError('images must be [N, height, width]; show a single one as [image]')
-    titles = ['']*len(images) if titles is None else [str(text) for text in titles]
+    titles = ['']*len(images) if titles is None else [f'{text}' for text in titles]
     pairs = list(zip(images, titles, strict=True))
     ncols = max(1, min(ncols, len(images)))
     nrows = -(-len(images)//ncols)
@@ -92,7 +92,7 @@ def result(name:str, # what was measured
     else:
         shown = {'text/plain': f'{name}: {value_text(value)} {unit}'.rstrip()}
         if published is not None: shown['text/plain'] += f'  (published {value_text(published)})'
-    sound = value if value == value else 'nan'  # JSON has no nan
+    sound = json.loads(json.dumps(value, default=str), parse_constant=str)  # JSON has no nan
     kept = dict(name=name, value=sound, expected=expected, published=published, unit=unit)
     display(shown | {'application/vnd.digitlab.result+json': kept}, raw=True)
     if check and expected is not None:

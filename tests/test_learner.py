@@ -1,5 +1,4 @@
 "What the notebook 04_mnist_loss can't show: interruptions and odd metrics"
-from functools import partial
 
 import pytest, torch
 from torch import nn
@@ -65,11 +64,11 @@ def test_a_step_of_ones_own_and_a_buffer_that_is_used_again(pair):
     assert it.fit(2)[1]['train_loss'] == pytest.approx(same.fit(2)[1]['train_loss'])
     assert torch.equal(it.model.weight, same.model.weight)
 
-def test_schedule_steps_after_each_batch(pair):
+def test_a_scheduler_steps_after_each_batch(pair):
     rates = []
     def step(learner, xb, yb):
         rates.append(learner.opt.param_groups[0]['lr'])
         return plain_step(learner, xb, yb)
     it = make_learner(*pair, opt=torch.optim.SGD, step=step)
-    it.fit(3, schedule=partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=2.))
+    it.fit(3, torch.optim.lr_scheduler.OneCycleLR(it.opt, max_lr=2., total_steps=12))
     assert len(rates) == 12 and max(rates) == pytest.approx(2., rel=0.05) and rates[-1] < 0.1

@@ -70,7 +70,8 @@ def train(device, step, opt, schedule):
                           nn.Linear(144, 10)).double().to(device)
     learner = DigitLearner(model, Batches(x, y, 128), None,
                            nn.functional.cross_entropy, .1, opt, step=step)
-    for _ in range(2): learner.fit(2, schedule)
+    for _ in range(2):
+        learner.fit(2, schedule and schedule(learner.opt, total_steps=2*len(learner.train)))
     return [row['train_loss'] for row in learner.history], list(model.state_dict().values())
 
 @pytest.mark.parametrize('opt,schedule', [(PlainSGD, None), (fused_adamw, None),
