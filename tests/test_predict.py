@@ -163,7 +163,7 @@ def test_any_size_gives_an_image_or_a_value_error(size):
 @each('content, said', [
     (b'\0\0\0\x18ftypheic', 'HEIC'), (b'\0\0\0\x18ftypavif', 'AVIF'), (b'%PDF-1.7\n', 'PDF'), (b'', 'no picture we know'),
     (b'buy milk', 'no picture we know'), (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n', 'no picture we know'),
-    (b'II*\0\x08\0\0\0\x01\0\0\x01\x03\0\x01\0\0\0\x09\0\0\0\0\0\0\0', "can't be read"),
+    (b'II*\0\x08\0\0\0\x01\0\0\x01\x03\0\x01\0\0\0\x09\0\0\0\0\0\0\0', 'no picture we know'),
     (('png', 8000, 7000), 'too many pixels'), (('webp', 5000, 4100), 'too many pixels')])
 def test_not_a_picture(tmp_path, content, said):
     path = tmp_path/'a.png'
@@ -178,7 +178,7 @@ def test_any_damage_gives_an_image_or_a_plain_error(tmp_path, end):
     draw_seven((60, 60), 5).convert('RGB').save(path)
     sound = path.read_bytes()
     path.write_bytes(sound[:len(sound)//2])
-    with pytest.raises(ValueError, match="can't be read"): read_image(path)
+    with pytest.raises(ValueError, match='save it as'): read_image(path)
     for _ in range(25):
         raw = np.array(bytearray(sound))
         raw[noise.integers(0, min(len(raw), 400), noise.integers(1, 5))] = noise.integers(0, 256)
