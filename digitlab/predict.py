@@ -198,7 +198,7 @@ def _open_gray(path):
     for mark, kind in ((b'%PDF', 'PDF'), (b'ftypavi', 'AVIF'), (b'ftyp', 'HEIC')):
         if mark in head: raise ValueError(f'it is of the kind {kind}')
     with Image.open(path, formats=('PNG', 'JPEG', 'GIF', 'BMP', 'TIFF', 'WEBP')) as image:
-        if image.width*image.height > (16 if image.format == 'WEBP' else 50)*10**6:
+        if image.width*image.height > (15 if image.format == 'WEBP' else 50)*10**6:
             raise ValueError('it has too many pixels')
         image.draft('L', (280, 280))  # a JPEG can be decoded at a smaller scale
         image.thumbnail((2800, 2800), Image.Resampling.NEAREST)  # spares memory
