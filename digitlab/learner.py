@@ -122,6 +122,9 @@ class DigitLearner:
         self.loss, self.metrics, self.step = loss, list(metrics), step
         self.opt = opt([p for p in model.parameters() if p.requires_grad], lr)
         self.history = History()
+        names = [metric.__name__ for metric in self.metrics]
+        if len(set(names)) < len(names):
+            raise ValueError(f'metrics need different names, got {names}')
 
     def fit(self, epochs:int, # passes over the training images
             scheduler=None, # PyTorch's, for `self.opt`; steps after each batch
