@@ -101,14 +101,15 @@ def train_model(model:nn.Module, # on the device of the images
                 lr:float, # highest rate of the cycle
                 epochs:int, # passes
                 seed:int, # decides the order of the images, and the shifts
+                bs:int=128, # images in a batch
                 loss=F.cross_entropy, # loss(logits, targets)
                 batches:type=Batches, # or ShiftedBatches
                 opt=partial(torch.optim.AdamW, fused=True), # opt(params, lr)
                 schedule=None, # schedule(opt, total_steps=n); None: one cycle
                )->float: # seconds
-    "Train `model` in place, in batches of 128"
+    "Train `model` in place"
     one_cycle = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=lr)
-    train = batches(x, y, 128, make_generator(seed))
+    train = batches(x, y, bs, make_generator(seed))
     learner = DigitLearner(model, train, None, loss, lr, opt=opt)
     scheduler = (schedule or one_cycle)(
         learner.opt, total_steps=epochs*len(train))
