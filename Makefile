@@ -16,10 +16,11 @@ STAMP := .venv/installed-$(shell $(PYTHON) -c 'import sys; print("%d.%d" % sys.v
   cat settings.ini setup.py pyproject.toml constraints.txt | cksum | cut -d ' ' -f 1)$(if $(UPGRADE),-newest)
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-# Notebooks run in folders of their own, and their checks are asserts.
-ABSOLUTE = $(shell python3 -c 'import os; print(os.path.abspath(os.path.expanduser(os.environ["$1"])))')
-$(foreach name,DIGITLAB_MNIST DIGITLAB_CACHE,$(if $($(name)),$(eval export $(name) := $(call ABSOLUTE,$(name)))))
-unexport PYTHONOPTIMIZE
+# Notebooks run in folders of their own.
+ABSOLUTE = $(shell python3 -c 'import os, sys; print(os.path.abspath(os.path.expanduser(sys.argv[1])))' '$1')
+$(foreach name,DIGITLAB_MNIST DIGITLAB_CACHE,$(if $($(name)),$(eval export $(name) := $(call ABSOLUTE,$($(name))))))
+# Their checks are asserts, and not every kernel should compile its modules again.
+unexport PYTHONOPTIMIZE PYTHONDONTWRITEBYTECODE
 # Two notebooks at once share the cores, and threads that wait by spinning would take the time from those that work.
 THREADS := $(shell python3 -c 'import os; print(max(1, os.cpu_count()//2))')
 
@@ -39,8 +40,8 @@ $(STAMP):
 install: $(STAMP) ## make .venv with the pinned set
 run: $(STAMP) ## run every notebook with papermill, two at a time, and write a report (runs/latest/report.html)
 	@digitlab run --jobs 2 $(ARGS)
-full: $(STAMP) ## the same at the published sizes
-	@digitlab run --full $(ARGS)
+full: $(STAMP) ## the same at the published sizes; lesson 7 runs last, on all cores
+	@digitlab run --full --jobs 2 --alone 07 $(ARGS)
 test: $(STAMP) ## test every notebook, and what a notebook can't hold
 	@TQDM_DISABLE=1 OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$(THREADS) \
 	  nbdev_test --n-workers 2 --timing --skip-file-re '^[_.]|-Copy[0-9]*\.ipynb$$'

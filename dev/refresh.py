@@ -27,7 +27,8 @@ def refresh(path, folder):
     before, job = path.read_bytes(), make_job(path)
     job.values = full_sizes(job.parameters)
     if 'source' in job.parameters: job.values['source'] = 'mnist'
-    run_job(job, folder, kernel_env())
+    try: run_job(job, folder, kernel_env())
+    except Exception as error: return f'FAILED: {error!r}'  # nbformat raises many kinds
     if job.status != 'ok': return f'{job.status}\n{job.log}'
     try: put_back(path, before, job.cells)
     except ValueError as error: return f'FAILED: {error}'

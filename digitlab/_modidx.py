@@ -132,6 +132,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                               'digitlab.run.main': ('appendix/run.html#main', 'digitlab/run.py'),
                               'digitlab.run.make_job': ('appendix/run.html#make_job', 'digitlab/run.py'),
                               'digitlab.run.parse_value': ('appendix/run.html#parse_value', 'digitlab/run.py'),
+                              'digitlab.run.path': ('appendix/run.html#path', 'digitlab/run.py'),
                               'digitlab.run.predict_command': ('appendix/run.html#predict_command', 'digitlab/run.py'),
                               'digitlab.run.read_cells': ('appendix/run.html#read_cells', 'digitlab/run.py'),
                               'digitlab.run.read_results': ('appendix/run.html#read_results', 'digitlab/run.py'),

@@ -126,7 +126,8 @@ def _read_folder(folder):
         arrays = [*_read_png_folder(folder/'training'), *_read_png_folder(folder/'testing')]
     else: arrays = [read_idx(_idx_file(folder, name)) for name in MNIST_SHA256]
     for images, labels in (arrays[:2], arrays[2:]):
-        if images.shape != (labels.size, 28, 28) or max(labels.flat, default=10) > 9:
+        n = labels.size
+        if (images.shape, labels.shape) != ((n, 28, 28), (n,)) or max(labels.flat, default=10) > 9:
             raise ValueError(f'{folder} must hold images of 28x28, each with a label from 0 to 9')
     is_mnist = [_sha256(array) for array in arrays] == list(MNIST_SHA256.values())
     train_x, train_y, test_x, test_y = map(torch.from_numpy, arrays)
@@ -171,7 +172,7 @@ def fetch_mnist(urls:tuple=MNIST_URLS, # folders on the web with its four files,
 # %% ../nbs/appendix/data.ipynb #7ea12a1e
 def read_digits(source:str|Path='auto', # auto, mnist, digits, or a folder
                )->Digits: # images and labels as tensors
-    "Read the digits; raises FileNotFoundError or ValueError, naming what is missing or damaged"
+    "Read the digits; raises OSError or ValueError, naming what is missing or damaged"
     if source == 'digits': return _read_sklearn()
     if source not in ('auto', 'mnist'): return _read_folder(absolute(source))
     if named := os.environ.get('DIGITLAB_MNIST'): return _read_mnist(absolute(named))

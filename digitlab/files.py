@@ -17,8 +17,8 @@ from platformdirs import user_cache_path
 def absolute(path:str|Path)->Path: # with ~ filled in
     "A relative path counts from this folder or, if it is a folder there, from one above it"
     path, here = Path(path).expanduser(), Path.cwd()
-    found = [f/path for f in (here, *here.parents) if os.path.isdir(f/path)]
-    return (found or [here/path])[0].resolve()
+    folders = (f/path for f in (here, *here.parents) if os.path.isdir(f/path))
+    return next(folders, here/path).resolve()
 
 # %% ../nbs/appendix/files.ipynb #c500c56a
 @lru_cache
@@ -39,7 +39,7 @@ def cache_folder()->Path:
 def atomic_write(path:str|Path, # the file or folder to make, or to replace if it is a file
                 ): # yields the path to write to
     "Write beside `path` and rename at the end; if anything fails, `path` stays as it was"
-    path = Path(path)
+    path = Path(path).expanduser()
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix='.part-', dir=path.parent) as folder:
         part = Path(folder)/path.name

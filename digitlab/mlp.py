@@ -89,8 +89,9 @@ def pack_digits(digits, # from `read_digits`
                 n_valid:int=1000, # images to test with, or all there are
                )->dict: # how many there are of each, and the data as text
     "A few digits for a web page to train on: 4 bits a pixel, gzip, base64"
-    def some(x, y, n):  # from all over, since a folder is sorted
-        return x[::max(1, len(x)//n)][:n], y[::max(1, len(x)//n)][:n]
+    def some(x, y, n):  # from all over, since a folder may be sorted
+        places = torch.arange(min(n, len(x)))*len(x)//min(n, len(x))
+        return x[places], y[places]
     x, y = some(*digits[:2], n_train)
     valid_x, valid_y = some(*digits[2:4], n_valid)
     levels = (torch.cat([x, valid_x]).flatten(1)/17).round().byte()

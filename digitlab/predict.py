@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np, torch
 from PIL import Image, ImageOps, UnidentifiedImageError
-from safetensors.torch import load_file, safe_open, save, save_file
+from safetensors.torch import load_file, safe_open, save
 from scipy import ndimage
 
 from .compare import make_network
@@ -188,6 +188,7 @@ def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready t
         model = make_network(about.get('network', 'convnet'), make_generator(0))
         model.load_state_dict(tensors)  # raises unless all names and shapes fit
         if note['sha256'] != _digest(tensors, note['about']): raise ValueError('wrong checksum')
+    except ImportError: raise  # a package is missing, the file may be sound
     except Exception as e: raise ValueError(f"{path} isn't a sound file of save_model") from e
     return model.eval(), about
 

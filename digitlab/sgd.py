@@ -29,6 +29,7 @@ def descend(loss, # called as loss(*batch), returns a tensor with one number
            )->torch.Tensor: # [steps], the loss before each step
     "Take one step downhill for each batch"
     params, losses = list(params), []
+    for p in params: p.grad = None   # forget older slopes
     for batch in batches:
         value = loss(*batch)
         value.backward()

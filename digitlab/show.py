@@ -42,13 +42,13 @@ def show_figure(fig, # a matplotlib figure
 def show_images(images, # tensor [N, height, width] or list of [height, width], on any device
                 titles=None, # N titles, numbers or text
                 ncols:int=10, # images in a row
-                alt:str='', # what they show, in a sentence; made from the titles if empty
+                alt:str='', # what they show, in a sentence; if empty, `title` or the titles
                 title:str|None=None, # above all images
                )->None:
     "Show images in rows with one gray scale; raises ValueError unless each has two axes"
     import matplotlib.pyplot as plt
     images = [torch.as_tensor(image).detach().cpu().float() for image in images]
-    if not images or images[0].ndim != 2:
+    if not images or any(image.ndim != 2 for image in images):
         raise ValueError('images must be [N, height, width]; show a single one as [image]')
     titles = ['']*len(images) if titles is None else [f'{text}' for text in titles]
     pairs = list(zip(images, titles, strict=True))
@@ -77,8 +77,8 @@ def value_text(value, # a number, text, or a list of them
 # %% ../nbs/appendix/show.ipynb #6b5dbeb7
 def result(name:str, # what was measured
            value, # a number, text, a list or tensor of them, or a pandas.DataFrame
-           expected=None, # what it should be, like `value`; None to check nothing
-           tol:float=0, # how far each number, rounded to four digits, may lie from it
+           expected=None, # what each number should be; None to check nothing
+           tol:float=0, # how far it may lie from it, and half a unit of the fourth digit
            published=None, # the figure of the book or a write-up: shown, never checked
            unit:str='', # such as 's'
            check:bool=True, # hold it to `expected`? False where that is for the full MNIST only
@@ -97,7 +97,7 @@ def result(name:str, # what was measured
     display(shown | {'application/vnd.digitlab.result+json': kept}, raw=True)
     if check and expected is not None:
         pairs = zip(value, expected, strict=True) if type(value) is list else [(value, expected)]
-        if not all(abs(round(got, 4) - want) <= tol + 1e-9 for got, want in pairs):
+        if not all(abs(got - want) <= tol + 5.0001e-5 for got, want in pairs):
             raise AssertionError(f'{name}: got {value_text(value)}, expected '
                                  f'{value_text(expected)} within {value_text(tol)}')
 

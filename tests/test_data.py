@@ -143,6 +143,8 @@ def test_no_flipped_bit_gives_other_pixels(tmp_path):
     Image.fromarray(image).save(path, 'PNG')
     packed = gzip.compress(idx_bytes(image))
     for read, content in (data._read_png, path.read_bytes()), (read_idx, packed):
+        path.write_bytes(content)
+        assert bytes(read(path)) == image.tobytes()
         for bit in range(0, 8*len(content), 3):
             flipped = bytearray(content)
             flipped[bit//8] ^= 1 << bit % 8
@@ -288,4 +290,4 @@ def test_processes_at_once(url, idx, tmp_path):
     "They fetch and write the same, and none takes away what another reads"
     with multiprocessing.get_context('fork').Pool(4) as pool:
         assert pool.starmap(fetch_and_compare, [(url, idx)]*4) == [True]*4
-    assert not list((tmp_path/'cache').glob('.*'))
+    assert not list((tmp_path/'cache').rglob('.part-*'))

@@ -1,4 +1,4 @@
-"What lesson 5 doesn't show: bad input, and that nothing is left behind"
+"What lesson 5 doesn't show: all kinds of scores, and that no other generator is used"
 import math
 
 import pytest, torch

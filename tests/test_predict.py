@@ -225,8 +225,9 @@ def test_the_model_of_the_package(digits):
     assert evaluate(model, digits.test_x, digits.test_y).accuracy >= least
 
 @each('network', ['linear', 'mlp', 'convnet', 'resnet18'])
-def test_round_trip(tmp_path, digits, network):
-    made, about, file = make_network(network, make_generator(1)), dict(network=network, seed=1), tmp_path/'model'
+def test_round_trip(tmp_path, monkeypatch, digits, network):
+    monkeypatch.setenv('HOME', str(tmp_path))
+    made, about, file = make_network(network, make_generator(1)), dict(network=network, seed=1), '~/model'
     made(digits.train_x[:32])  # gives running means something to keep
     for _ in range(2): save_model(made, file, about)
     again, read = load_model(file)

@@ -1,5 +1,5 @@
 "What holds for every notebook and for the project as a whole."
-import re, shutil, subprocess, sys
+import ast, re, shutil, subprocess, sys
 from configparser import ConfigParser
 from importlib.metadata import distributions, packages_distributions
 
@@ -67,9 +67,11 @@ def test_needs_only_its_requirements(module):
     config = ConfigParser(delimiters=['='])
     config.read(ROOT/'settings.ini')
     allowed = {re.split('[<>=;]', r)[0] for r in config['DEFAULT']['requirements'].split()}
-    found = re.findall(r'^\s*(?:import|from) (\w+)', module_text(module), re.M)
+    nodes = list(ast.walk(ast.parse(module_text(module))))
+    found = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+    found += [node.module for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
     packages = packages_distributions()
-    for name in set(found) - set(sys.stdlib_module_names) - EXTRA - {'digitlab'}:
+    for name in {name.split('.')[0] for name in found} - set(sys.stdlib_module_names) - EXTRA - {'digitlab'}:
         assert allowed & {package.lower() for package in packages[name]}, name
 
 @pytest.mark.parametrize('module, heavy', [

@@ -1,5 +1,5 @@
 "What notebooks, disks and people can do to the command `digitlab`. The notebooks here are tiny."
-import json, os, re, subprocess, sys, time
+import json, os, re, signal, subprocess, sys, threading, time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -97,7 +97,7 @@ def test_terminal_and_report(mixed):
     assert 'loss ? end: 1.5000 s  (published 1.4900)' in lines  # cp1252 has no arrow
     assert lines[-1] == f'report: {Path("runs")/mixed.folder.name/"report.html"}'
     for text in ('<td>loss → end</td><td>1.5000 s</td><td>1.5000</td><td>1.4900</td>',
-                 '<h2>About 02_fails</h2>', '>&#34;In [3]&#34;:', '# &lt;b&gt;', '<h3>models</h3>',
+                 '<p class="FAILED">FAILED: Zero', '<h2>About 02_fails</h2>', '>&#34;In [3]&#34;:', '# &lt;b&gt;', '<h3>models</h3>',
                  '<td>0.9800</td>', 'alt="a &lt;dot&gt;"', 'href="01_50%25%20%231.ipynb"'):
         assert text in mixed.report
     assert not re.search(r'\x1b|<script|<link|url\(|(src|href)="(?!data:|#|0\d_)', mixed.report)
@@ -128,6 +128,40 @@ time.sleep(600)""")
     while kernel.exists():
         assert time.monotonic() < end
         time.sleep(.1)
+
+def test_ctrl_c_while_one_is_starting(tmp_path, monkeypatch):
+    def run_job(job, *args):
+        time.sleep(.3)
+        job.process = subprocess.Popen(['sleep', '600'])
+        job.process.wait()
+    monkeypatch.setattr(run, 'run_job', run_job)
+    threading.Timer(.1, os.kill, [os.getpid(), signal.SIGINT]).start()
+    job = run.Job(Path('01_a.ipynb'))
+    assert not run.run_jobs([job], tmp_path) and job.process.returncode == -signal.SIGTERM
+
+def test_one_runs_alone(project, monkeypatch):
+    "After the others, with all cores; and a mistyped one is refused"
+    order, threads = [], []
+    def run_job(job, folder, env, timeout):
+        order.append(job.path.stem)
+        threads.append(env.get('OMP_NUM_THREADS'))
+        job.status = 'ok'
+    monkeypatch.setattr(run, 'run_job', run_job)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    write(project/'nbs'/'03_c.ipynb', 'size = 1')
+    assert digitlab('run', '--source', 'digits', '--jobs', 2, '--alone', '1').exit_code == 0
+    assert (sorted(order[:2]), order[2], threads[2]) == (['02_b', '03_c'], '01_a', None)
+    assert threads[0] == threads[1] is not None
+    assert 'no notebook 09' in digitlab('run', '--alone', '09').output
+
+def test_nothing_is_overwritten(project, monkeypatch):
+    monkeypatch.setattr(run, 'run_job', lambda job, *args: setattr(job, 'status', 'ok'))
+    write(project/'copy'/'01_a.ipynb', 'size = 1')
+    (project/'runs').mkdir()
+    (project/'runs'/'latest').write_text('mine')
+    assert 'the same name' in digitlab('run', '01', 'copy/01_a.ipynb').output
+    assert digitlab('run', '01').exit_code == 0
+    assert (project/'runs'/'latest').read_text() == 'mine'
 
 def test_report_on_a_full_disk(project, monkeypatch):
     def full(*args, **kwargs): raise OSError(28, 'No space left on device')
@@ -182,7 +216,8 @@ def test_values(project, monkeypatch):
     folders = {'auto': 'digits', 'mine': str(project/'mine'), '~/x': str(project/'home'/'x')}
     for source, folder in folders.items():
         jobs = [run.make_job(path) for path in run.find_notebooks()]
-        run.set_values(jobs, dict(source=source, device='cpu'), full=True)
+        given = dict(source=source, device='cpu')
+        assert run.set_values(jobs, given, full=True) == kinds[source]
         assert [job.values for job in jobs] == [{'size': 20}, dict(source=folder, device='cpu')]
         monkeypatch.setenv('DIGITLAB_CACHE', source)
         if source != 'auto': assert run.kernel_env()['DIGITLAB_CACHE'] == folder

@@ -107,7 +107,9 @@ def test_two_processes_learn_what_one_does(tmp_path):
 def test_one_is_killed_and_the_other_ends_without_a_file(tmp_path):
     first, second = start(2, '-m', 'digitlab', 'train', 'mlp', '--source', 'digits', '--device',
                           'cpu', '--epochs', '100000', '--out', tmp_path/'mlp.safetensors')
-    while 'epoch 3' not in first.stdout.readline(): assert first.poll() is None
-    second.kill()
-    output, _ = first.communicate(timeout=60)
+    try:
+        while 'epoch 3' not in first.stdout.readline(): assert first.poll() is None
+        second.kill()
+        output, _ = first.communicate(timeout=60)
+    finally: first.kill(), second.kill()
     assert first.returncode == 2 and 'Error: ' in output and not os.listdir(tmp_path)

@@ -18,7 +18,7 @@ def test_images_stand_in_rows(n, ncols, rows, columns, monkeypatch):
     plt.close('all')
 
 @pytest.mark.parametrize('images', [torch.rand(28, 28), torch.rand(2, 3, 28, 28), [],
-                                    torch.rand(0, 28, 28)])
+                                    torch.rand(0, 28, 28), [torch.rand(8, 8), torch.rand(8, 8, 3)]])
 def test_not_images(images):
     with pytest.raises(ValueError, match='show a single one as'): show_images(images)
 

@@ -151,7 +151,7 @@ def test_training_on_the_page(): # and the same once more after a reset
           return [figures, [...new Set(done.map(String))].sort()] })]''',
         packed=pack_digits(digits, 1000, 300),
         hows=[good, good, dict(start=1, loss='where-loss', lr=50)])
-    assert labels == digits.train_y[:1000].tolist()
+    assert labels == digits.train_y[torch.arange(1000)*len(digits.train_y)//1000].tolist()
     assert (torch.tensor(pixels) - digits.train_x[0].flatten()).abs().max() <= 9
     (figures, kinds), again, (stalled, _) = runs
     assert kinds == ['measured', 'step', 'undefined'] and again == [figures, kinds]
