@@ -136,6 +136,7 @@ def test_ctrl_c_while_one_is_starting(tmp_path, monkeypatch):
         job.process = subprocess.Popen(['sleep', '600'])
         job.process.wait()
     monkeypatch.setattr(run, 'run_job', run_job)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores it
     threading.Timer(.1, os.kill, [os.getpid(), signal.SIGINT]).start()
     job = run.Job(Path('01_a.ipynb'))
     assert not run.run_jobs([job], tmp_path) and job.process.returncode == -signal.SIGTERM
