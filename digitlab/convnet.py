@@ -27,7 +27,7 @@ class PixelInput(nn.Module):
 
 # %% ../nbs/06_convolutions.ipynb #5d3c2f24
 def small_convnet(generator:torch.Generator, # draws the weights (on the CPU)
-                  widths:tuple=(16, 32, 64), # channels after each, for 1 to 4
+                  widths:tuple=(16, 32, 64), # channels of 1 to 4 convolutions
                   dropout:float=0., # share of the last inputs to drop
                  )->nn.Sequential: # [N,28,28], uint8 or float, to [N,10]
     "Convolutions of 3x3, each with pooling, then a linear layer"

@@ -90,7 +90,8 @@ def pack_digits(digits, # from `read_digits`
                )->dict: # how many there are of each, and the data as text
     "A few digits for a web page to train on: 4 bits a pixel, gzip, base64"
     def some(x, y, n):  # from all over, since a folder may be sorted
-        places = torch.arange(min(n, len(x)))*len(x)//min(n, len(x))
+        n = min(n, len(x))
+        places = torch.arange(n)*len(x)//n
         return x[places], y[places]
     x, y = some(*digits[:2], n_train)
     valid_x, valid_y = some(*digits[2:4], n_valid)

@@ -78,7 +78,7 @@ def value_text(value, # a number, text, or a list of them
 def result(name:str, # what was measured
            value, # a number, text, a list or tensor of them, or a pandas.DataFrame
            expected=None, # what each number should be; None to check nothing
-           tol:float=0, # how far it may lie from it, and half a unit of the fourth digit
+           tol:float=0, # how far each number, rounded to four digits, may lie from it
            published=None, # the figure of the book or a write-up: shown, never checked
            unit:str='', # such as 's'
            check:bool=True, # hold it to `expected`? False where that is for the full MNIST only
@@ -97,7 +97,7 @@ def result(name:str, # what was measured
     display(shown | {'application/vnd.digitlab.result+json': kept}, raw=True)
     if check and expected is not None:
         pairs = zip(value, expected, strict=True) if type(value) is list else [(value, expected)]
-        if not all(abs(got - want) <= tol + 5.0001e-5 for got, want in pairs):
+        if not all(got == want or abs(round(got, 4) - want) <= tol + 1e-9 for got, want in pairs):
             raise AssertionError(f'{name}: got {value_text(value)}, expected '
                                  f'{value_text(expected)} within {value_text(tol)}')
 

@@ -51,6 +51,7 @@ def test_results_are_kept(shown):
 
 @pytest.mark.parametrize('value, expected, tol, ok', [
     (.9168, .9168, 0, True), (.91684, .9168, 0, True), (.9169, .9168, 0, False),
+    (1.234e-4, 1.234e-4, 0, True), (2e-5, 1e-5, 0, False),
     (.93, .92, .01, True), (.94, .92, .01, False),
     (float('nan'), .9, 1, False)])
 def test_results_are_checked(shown, value, expected, tol, ok):
