@@ -24,7 +24,7 @@ unexport PYTHONOPTIMIZE PYTHONDONTWRITEBYTECODE
 # Two notebooks at once share the cores, and threads that wait by spinning would take the time from those that work.
 THREADS := $(shell python3 -c 'import os; print(max(1, os.cpu_count()//2))')
 
-.PHONY: help install run full test lab refresh model prepare check hooks student docs browser bench clean
+.PHONY: help install run full test lab pad refresh model prepare check hooks student docs browser bench clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ test: $(STAMP) ## test every notebook, and what a notebook can't hold
 	@OMP_WAIT_POLICY=PASSIVE pytest $(ARGS)
 lab: $(STAMP) ## open lesson 1 in JupyterLab
 	@cd nbs && jupyter lab $(or $(ARGS),01_tensors.ipynb)
+pad: docs ## draw a digit: build the site and serve it at localhost:8000
+	@echo 'Open http://localhost:8000 (Ctrl-C ends it).'
+	@python -m http.server --bind 127.0.0.1 --directory dev/site/_site 8000 >/dev/null
 refresh: $(STAMP) ## run the notebooks at the published sizes on MNIST and keep their outputs in nbs/
 	@python dev/refresh.py $(ARGS)
 	@jupyter nbconvert --log-level ERROR --execute --inplace nbs/index.ipynb

@@ -7,7 +7,7 @@ __all__ = ['EPOCHS', 'fused_adamw', 'CapturedStep', 'SharedBatches', 'bf16_step'
            'train_file']
 
 # %% ../nbs/09_faster_and_wider.ipynb #0d543b92
-import atexit, contextlib, io, itertools, os, sys, time
+import atexit, itertools, os, time
 
 import torch, torch.distributed as dist
 from torch import Tensor, nn
@@ -124,7 +124,8 @@ def train_together(model:nn.Module, # the same in every process; trained in plac
     "Train `model`, in this process or together with others"
     batches = SharedBatches(x, y, bs, make_generator(seed), rank, n_ranks)
     has_convs = any(p.ndim == 4 for p in model.parameters())
-    step = bf16_step if has_convs and x.is_cuda else plain_step
+    has_unit = x.is_cuda or torch.cpu.get_capabilities().get('amx_bf16')
+    step = bf16_step if has_convs and has_unit else plain_step
     if n_ranks == 1: step = CapturedStep(step)
     else: model = nn.parallel.DistributedDataParallel(model)
     learner = DigitLearner(model, batches, None, nn.functional.cross_entropy, lr, fused_adamw,
@@ -133,8 +134,7 @@ def train_together(model:nn.Module, # the same in every process; trained in plac
         learner.opt, lr, total_steps=epochs*len(batches), cycle_momentum=False)
     start = time.perf_counter()
     for epoch in range(1, epochs + 1):
-        one_bar = contextlib.redirect_stderr(io.StringIO() if rank else sys.stderr)
-        with one_bar: loss = learner.fit(1, cycle)[-1]['train_loss']
+        loss = learner.fit(1, cycle)[-1]['train_loss']
         done = f'epoch {epoch} of {epochs}: loss {loss:.4f}, {time.perf_counter() - start:.2f} s'
         if rank == 0: print(done, flush=True)
 

@@ -6,7 +6,7 @@
 __all__ = ['use_style', 'show_figure', 'show_images', 'result', 'show_widget', 'progress_bar']
 
 # %% ../nbs/appendix/show.ipynb #d1605ff6
-import json, re, sys
+import json, os, re, sys
 from importlib import resources
 from io import BytesIO, StringIO
 
@@ -150,7 +150,8 @@ def progress_bar(total:int, # steps to do
                  items=None, # to loop over; without them, call `update(n)` in a `with`
                 )->tqdm:
     "A bar for what takes over a second; gone when it is done, and none where nobody looks"
-    in_cell = in_frontend()
+    in_cell, is_first = in_frontend(), os.environ.get('RANK', '0') == '0'  # of several processes
+    is_seen = in_cell or (sys.stderr.isatty() and is_first)
     return tqdm(items, total=total, desc=doing, file=_CellOutput() if in_cell else sys.stderr,
-                disable=not (in_cell or sys.stderr.isatty()), delay=1, leave=False,
+                disable=not is_seen, delay=1, leave=False,
                 bar_format='{l_bar}{bar:30}| {elapsed}<{remaining}')

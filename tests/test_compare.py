@@ -55,6 +55,15 @@ def test_same_seed_same_network(name):
     assert torch.equal(few.preds, many.preds) and few.low < few.accuracy < few.high
     assert models[0].training   # as it was before it was measured
 
+def test_smaller_batches_take_more_steps():
+    def steps(bs):
+        model, x = make_network('linear', make_generator(0)), digits.train_x[:10]
+        seen = []
+        model.register_forward_hook(lambda model, inputs, output: seen.append(len(output)))
+        train_model(model, x, digits.train_y[:10], .01, 2, 0, bs=bs)
+        return seen
+    assert (steps(4), steps(10)) == ([4, 4, 2]*2, [10]*2)
+
 def test_table_and_drawing(shown):
     runs = [dict(model=m, seconds=s, images_per_second=9., n=100, accuracy=a, parameters=5)
             for m, s, a in (('b', 1., .8), ('b', 3., .9), ('a', 1., 1.))]

@@ -9,8 +9,10 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from digitlab.compare import make_network
 from digitlab.learner import Batches, DigitLearner, PlainSGD, plain_step
-from digitlab.scale import CapturedStep, fused_adamw
+from digitlab.scale import CapturedStep, fused_adamw, train_together
+from digitlab.tensors import make_generator
 
 CYCLE = partial(torch.optim.lr_scheduler.OneCycleLR, max_lr=.1, cycle_momentum=False)
 MOMENTUM = partial(torch.optim.SGD, momentum=.9)
@@ -84,6 +86,15 @@ def test_a_captured_step_is_the_step(device, opt, schedule):
 def test_a_rate_that_is_a_number_must_not_change(device):
     with pytest.raises(ValueError, match='see its rate'):
         train(device, CapturedStep().replay, torch.optim.SGD, CYCLE)
+
+
+@pytest.mark.parametrize('unit,dtype', [(True, torch.bfloat16), (False, torch.float32)])
+def test_bfloat16_where_the_processor_has_a_unit_for_it(monkeypatch, unit, dtype):
+    monkeypatch.setattr(torch.cpu, 'get_capabilities', lambda: {'amx_bf16': unit})
+    model, dtypes = make_network('convnet', make_generator(0)), set()
+    model[1].register_forward_hook(lambda layer, inputs, output: dtypes.add(output.dtype))
+    train_together(model, torch.zeros(16, 28, 28), torch.arange(16) % 10, epochs=1, bs=8)
+    assert dtypes == {dtype}
 
 
 def start(n, *command):

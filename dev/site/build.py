@@ -1,8 +1,8 @@
-"""Builds the site from the notebooks into dev/site/_site. Needs no network.
+"""Builds the site from the notebooks into dev/site/_site. Needs no network, but fetches MNIST if it can.
 
 The saved outputs are shown. A widget's output becomes the widget itself, with its still picture
 inside for a browser without JavaScript."""
-import base64, html, json, os, re, shutil, sys, tempfile
+import base64, html, json, re, shutil, sys, tempfile
 from pathlib import Path
 
 import nbformat, numpy as np
@@ -125,7 +125,7 @@ YOURS = """## Or train one here
 Press Play: ten pictures of weights take shape while a small network learns from a few thousand digits, and
 the pad above shows what it makes of your drawing. Reset, and it starts again from the same weights."""
 
-def home(nb): # the pad, the way in, a network to train, and the list of pages
+def home(nb, digits): # the pad, the way in, a network to train, and the list of pages
     def title(path): return nbformat.read(path, 4).cells[0].source.splitlines()[0].lstrip('# ')
     def tree(caption, lines):
         return f'```{{toctree}}\n:hidden:\n:caption: {caption}\n\n' + '\n'.join(lines) + '\n```'
@@ -134,9 +134,11 @@ def home(nb): # the pad, the way in, a network to train, and the list of pages
     pad = widget(PAD, '<noscript>The drawing pad needs JavaScript.</noscript>')
     start = f'<p class="start"><a href="{PAGES[0].stem}.html">Start with lesson 1</a></p>'
     train = widget(TRAIN, '<noscript>Training needs JavaScript.</noscript>')
+    models = (f'The first three models learned from {len(digits.train_y):,} digits ({digits.name}) '
+              'when this page was built. The small convnet comes with digitlab, and learned from MNIST.')
     about = nb.cells[2].source
     nb.cells[1:3] = [nbformat.v4.new_markdown_cell(text) # the first in place of its recording
-                     for text in (pad, about, start, YOURS, train)]
+                     for text in (pad, models, about, start, YOURS, train)]
     trees = tree('Lessons', lessons) + '\n\n' + tree('Appendix', appendix)
     nb.cells.append(nbformat.v4.new_markdown_cell(trees))
     return nb
@@ -157,9 +159,9 @@ def main():
         shutil.copytree(NBS, source, ignore=shutil.ignore_patterns('*.ipynb', '.ipynb_checkpoints'))
         (source/'appendix').mkdir(exist_ok=True)
         for path in PAGES: nbformat.write(page(path), source/path.relative_to(NBS))
-        nbformat.write(home(page(NBS/'index.ipynb')), source/'index.ipynb')
+        digits = read_digits()
+        nbformat.write(home(page(NBS/'index.ipynb'), digits), source/'index.ipynb')
         shutil.copytree(WIDGETS, static/'widgets')
-        digits = read_digits('mnist' if os.environ.get('DIGITLAB_MNIST') else 'digits') # fetches nothing
         models = home_models(*train_models(digits))
         kept = dict(models=models, convnet=models[-1:], digits=pack_digits(digits))
         for name, content in kept.items(): (static/f'{name}.json').write_text(json.dumps(content))
@@ -175,6 +177,6 @@ def main():
         for template in site.glob('_static/*macros.html'): template.unlink() # the theme's: no pages
         shutil.rmtree(SITE, ignore_errors=True)
         shutil.move(site, SITE)
-    print(f'{len(PAGES) + 1} pages. To read and draw: python -m http.server -d {SITE}')
+    print(f'{len(PAGES) + 1} pages in {SITE}. To read and to draw: make pad')
 
 if __name__ == '__main__': sys.exit(main())
