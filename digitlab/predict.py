@@ -245,8 +245,10 @@ def _say(path, image, note, probs):
     "A `Prediction` from what was read and what the network says"
     if image is None: return Prediction(str(path), None, 0., [], note)
     prob = max(probs)
-    notes = [note, 'perhaps no digit'*(sum(probs) < .5), 'unsure'*(prob < .9)]
-    return Prediction(str(path), probs.index(prob), prob, probs, ', '.join(filter(None, notes)))
+    notes = [note] if note else []
+    if sum(probs) < .5: notes.append('perhaps no digit')
+    if prob < .9: notes.append('unsure')
+    return Prediction(str(path), probs.index(prob), prob, probs, ', '.join(notes))
 
 def predict_files(paths, model:str|Path|None=None)->list: # any iterable -> a `Prediction` for each
     "Name the digits in pictures of one each; raises ValueError if there are no paths"

@@ -7,9 +7,9 @@ from torch.nn import functional as F
 from conftest import ROOT
 from digitlab.data import read_digits
 from digitlab.learner import mnist_loss
-from digitlab.mlp import digit_cross_entropy, pack_digits, sigmoid_mse, softmax_mse
+from digitlab.mlp import digit_cross_entropy, sigmoid_mse, softmax_mse
 from digitlab.predict import load_model
-from digitlab.show import widget_source
+from digitlab.show import pack_digits, widget_source
 from digitlab.tensors import scale_pixels
 
 WIDGETS = sorted(path.stem for path in (ROOT/'digitlab'/'widgets').glob('*.js'))

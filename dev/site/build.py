@@ -12,8 +12,9 @@ from torch.nn import functional as F
 from digitlab.baseline import PixelBaseline
 from digitlab.data import read_digits
 from digitlab.learner import Batches, DigitLearner
-from digitlab.mlp import mlp, pack_digits
+from digitlab.mlp import mlp
 from digitlab.predict import load_model
+from digitlab.show import pack_digits
 from digitlab.tensors import make_generator, scale_pixels
 
 HERE = Path(__file__).parent
@@ -134,8 +135,8 @@ def home(nb, digits): # the pad, the way in, a network to train, and the list of
     pad = widget(PAD, '<noscript>The drawing pad needs JavaScript.</noscript>')
     start = f'<p class="start"><a href="{PAGES[0].stem}.html">Start with lesson 1</a></p>'
     train = widget(TRAIN, '<noscript>Training needs JavaScript.</noscript>')
-    models = (f'The first three models learned from {len(digits.train_y):,} digits ({digits.name}) '
-              'when this page was built. The small convnet comes with digitlab, and learned from MNIST.')
+    models = (f'<small>The first three models learned from {len(digits.train_y):,} digits ({digits.name}) '
+              'when this page was built. The small convnet comes with digitlab, and learned from MNIST.</small>')
     about = nb.cells[2].source
     nb.cells[1:3] = [nbformat.v4.new_markdown_cell(text) # the first in place of its recording
                      for text in (pad, models, about, start, YOURS, train)]
