@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from .files import absolute, atomic_write, cache_folder
+from .files import atomic_write, cache_folder, find_folder
 from .show import progress_bar
 
 # %% ../nbs/appendix/data.ipynb #1538a930
@@ -174,8 +174,8 @@ def read_digits(source:str|Path='auto', # auto, mnist, digits, or a folder
                )->Digits: # images and labels as tensors
     "Read the digits; raises OSError or ValueError, naming what is missing or damaged"
     if source == 'digits': return _read_sklearn()
-    if source not in ('auto', 'mnist'): return _read_folder(absolute(source))
-    if named := os.environ.get('DIGITLAB_MNIST'): return _read_mnist(absolute(named))
+    if source not in ('auto', 'mnist'): return _read_folder(find_folder(source))
+    if named := os.environ.get('DIGITLAB_MNIST'): return _read_mnist(find_folder(named))
     for folder in (cache_folder()/'mnist', Path(os.path.expanduser('~/.fastai/data/mnist_png'))):
         try:
             if folder.is_dir(): return _read_mnist(folder)

@@ -17,7 +17,7 @@ from pathlib import Path
 import click
 
 from . import __version__
-from .files import absolute
+from .files import find_folder
 
 # %% ../nbs/appendix/run.ipynb #eae72339
 def parse_value(text:str): # such as '20', '[1, 2]' or 'mnist'
@@ -25,7 +25,7 @@ def parse_value(text:str): # such as '20', '[1, 2]' or 'mnist'
     try: return ast.literal_eval(text)
     except (ValueError, SyntaxError, TypeError): return text
 
-def path(text:str)->Path: # such as '~/runs'
+def path(text:str)->Path: # such as '~/runs'; click's help calls it PATH, after this name
     "A path, with ~ filled in"
     return Path(os.path.expanduser(text))
 
@@ -43,7 +43,7 @@ def kernel_env(at_once:int=1)->dict: # how many notebooks share the processor
     env = shared | os.environ | {'TQDM_DISABLE': '1'}
     env.pop('PYTHONOPTIMIZE', None)
     for name in 'DIGITLAB_MNIST', 'DIGITLAB_CACHE':
-        if env.get(name): env[name] = str(absolute(env[name]))
+        if env.get(name): env[name] = str(find_folder(env[name]))
     return env
 
 # %% ../nbs/appendix/run.ipynb #1440587c
@@ -103,7 +103,7 @@ def run_job(job:Job, folder:Path, env:dict, timeout:float|None=None)->None:
 # %% ../nbs/appendix/run.ipynb #617b74ea
 def find_notebooks(names:tuple=())->list: # of absolute paths
     "The notebooks that `names` mean, each once; raises ValueError where there is none"
-    nbs = absolute('nbs')
+    nbs = find_folder('nbs')
     found = [*sorted(nbs.glob('[0-9]*.ipynb')), *sorted(nbs.glob('appendix/*.ipynb'))]
     series = {path.stem: path for path in found if '-Copy' not in path.stem}
     listed = ', '.join(series) or f'none in the folder {nbs}'
@@ -133,7 +133,7 @@ def set_values(jobs:list, given:dict, full:bool=False)->str: # the kind of digit
     if 'source' in known:
         source = str(given.get('source', 'auto'))
         kind = read_digits(source).kind
-        given['source'] = kind if source in ('auto', 'mnist', 'digits') else str(absolute(source))
+        given['source'] = kind if source in ('auto', 'mnist', 'digits') else str(find_folder(source))
     for job in jobs:
         values = full_sizes(job.parameters) | given if full else given
         job.values = {name: values[name] for name in values if name in job.parameters}
