@@ -23,14 +23,14 @@ from .files import atomic_write
 from .tensors import make_generator
 
 # %% ../nbs/08_your_own_digits.ipynb #85bb8d7e
-def _resize(gray, height, width): # [H,W] -> [height,width]
+def resize(gray, height, width): # [H,W] -> [height,width]
     "Resize a picture of floats; where it shrinks, pixels are averaged"
     return np.asarray(Image.fromarray(np.float32(gray)).resize((width, height), Image.BILINEAR))
 
-def _shrink(gray, most):
+def shrink(gray, most):
     "Shrink a picture so that its longer side has at most `most` pixels"
     scale = min(1, most/max(gray.shape))
-    return _resize(gray, *(max(1, round(n*scale)) for n in gray.shape))
+    return resize(gray, *(max(1, round(n*scale)) for n in gray.shape))
 
 # %% ../nbs/08_your_own_digits.ipynb #252544cf
 def _fit_surface(gray, is_ink, weight=.1):
@@ -45,7 +45,7 @@ def _fit_surface(gray, is_ink, weight=.1):
 # %% ../nbs/08_your_own_digits.ipynb #7a49fc8f
 def _find_ink(gray):
     "How far each pixel is from the paper; the dark or the light is ink, [H,W]"
-    coarse = _shrink(gray, 40)
+    coarse = shrink(gray, 40)
     paper = np.median(np.pad(coarse, 2, 'symmetric'))  # the border counts twice
     flat = coarse - _fit_surface(coarse, coarse < 0)
     up, down = gray.max() - paper + flat.max(), paper - gray.min() - flat.min()
@@ -55,10 +55,10 @@ def _find_ink(gray):
 def lift_ink(gray:np.ndarray)->np.ndarray: # [H,W], 0 to 1 -> paper 0, strokes 1
     "Take off paper, light and shadow; raises ValueError if nothing stands out"
     ink = _find_ink(gray)
-    coarse = _shrink(ink, 40)
+    coarse = shrink(ink, 40)
     surface = _fit_surface(coarse, coarse > coarse.max()/4)
     wide = ndimage.grey_opening(coarse - surface, max(coarse.shape)//2 + 1)
-    ink = ink - _resize(surface + wide, *ink.shape)
+    ink = ink - resize(surface + wide, *ink.shape)
     grain = np.ptp(np.quantile(ink, [.05, .25]))
     strokes = np.quantile(ink[ink.clip(0) >= .3*ink.clip(0).max()], .9)
     if strokes < max(.1, 3.3*grain): raise ValueError('nothing stands out')
@@ -71,24 +71,24 @@ def _box(mask):
 
 def fit_box(ink:np.ndarray)->torch.Tensor: # [H,W], strokes 1 -> uint8 [28,28]
     "Scale a digit to 20x20, center it by mass in 28x28, make its strokes white"
-    small = torch.tensor(_shrink(ink[_box(ink > .2)], 20), dtype=torch.float32)
+    small = torch.tensor(shrink(ink[_box(ink > .2)], 20), dtype=torch.float32)
     image = resize_digits(small[None]/small.max())[0]/255
     return (255*image/image[image > .2].median()).clamp(max=255).round().byte()
 
 # %% ../nbs/08_your_own_digits.ipynb #be621909
-def _split_gray(gray):
+def split_gray(gray):
     "The lighter end of the dark pixels, where dark and light are parted best (Otsu's method)"
     values = np.sort(gray, None)
     n, sums = np.arange(1, values.size), values.cumsum()[:-1]
     apart = (values.mean()*n - sums)**2/(n*(values.size - n))
     return values[apart.argmax()]
 
-def _largest(mask):
+def largest_piece(mask):
     "The largest piece of a mask that hangs together"
     pieces, n = ndimage.label(mask)
     return pieces == 1 + np.bincount(pieces.ravel())[1:].argmax() if n else mask
 
-def _fill_box(mask, angles=range(-22, 23, 2)):
+def box_share(mask, angles=range(-22, 23, 2)):
     "How much of a box the mask fills if turned by the best of some angles, and that angle"
     rows, cols = np.nonzero(mask & ~ndimage.minimum_filter(mask, (1, 3), mode='constant'))
     turned = np.exp(1j*np.radians(angles))[:, None]*(rows + 1j*cols)
@@ -103,14 +103,14 @@ def _fill_between(mask):
 # %% ../nbs/08_your_own_digits.ipynb #3a6292ef
 def _find_sheet(gray):
     "A mask of what lies on a sheet or in a frame, and its tilt; None if all of it is paper"
-    dark = gray <= _split_gray(gray)
-    for piece in map(_largest, (dark, ~dark)):
+    dark = gray <= split_gray(gray)
+    for piece in map(largest_piece, (dark, ~dark)):
         if min(map(np.mean, (piece[0], piece[-1], piece[:, 0], piece[:, -1]))) > .5: continue
         outside, _ = ndimage.label(np.pad(~piece, 1, constant_values=True))
         sheet = (outside != outside[0, 0])[1:-1, 1:-1]  # quicker than binary_fill_holes
-        if sheet.mean() < .15 or _fill_box(sheet)[0] < .8: continue
-        if piece.sum() < sheet.sum()/2: sheet = _largest(sheet & ~piece)  # a frame
-        share, tilt = _fill_box(sheet := _fill_between(sheet))
+        if sheet.mean() < .15 or box_share(sheet)[0] < .8: continue
+        if piece.sum() < sheet.sum()/2: sheet = largest_piece(sheet & ~piece)  # a frame
+        share, tilt = box_share(sheet := _fill_between(sheet))
         if share >= .88: return ndimage.minimum_filter(sheet, 5, mode='constant'), tilt
 
 def crop_sheet(gray:np.ndarray)->np.ndarray: # [H,W], 0 to 1 -> a part of it
@@ -147,7 +147,7 @@ def _has_several(ink):
 # %% ../nbs/08_your_own_digits.ipynb #14ae1c64
 def _clean(gray):
     "The strokes of the digit or digits, [H,W], and their share of the ink"
-    ink = lift_ink(crop_sheet(_shrink(np.asarray(gray, float), 140)))
+    ink = lift_ink(crop_sheet(shrink(np.asarray(gray, float), 140)))
     if (inner := crop_sheet(ink)) is not ink: ink = lift_ink(inner)  # uneven light hid a frame
     left = drop_scraps(ink)
     return left, left.sum()/ink.sum()
