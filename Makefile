@@ -43,14 +43,13 @@ run: $(STAMP) ## run every notebook with papermill, two at a time, and write a r
 full: $(STAMP) ## the same at the published sizes; lesson 7 runs last, on all cores
 	@digitlab run --full --jobs 2 --alone 07 $(ARGS)
 test: $(STAMP) ## test every notebook, and what a notebook can't hold
-	@TQDM_DISABLE=1 OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$(THREADS) \
+	@OMP_WAIT_POLICY=PASSIVE OMP_NUM_THREADS=$(THREADS) \
 	  nbdev_test --n-workers 2 --timing --skip-file-re '^[_.]|-Copy[0-9]*\.ipynb$$'
 	@OMP_WAIT_POLICY=PASSIVE pytest $(ARGS)
 lab: $(STAMP) ## open lesson 1 in JupyterLab
 	@cd nbs && jupyter lab $(or $(ARGS),01_tensors.ipynb)
 pad: docs ## draw a digit: build the site and serve it at localhost:8000
-	@echo 'Open http://localhost:8000 (Ctrl-C ends it).'
-	@python -m http.server --bind 127.0.0.1 --directory dev/site/_site 8000 >/dev/null
+	@python -m http.server --bind 127.0.0.1 --directory dev/site/_site 8000
 refresh: $(STAMP) ## run the notebooks at the published sizes on MNIST and keep their outputs in nbs/
 	@python dev/refresh.py $(ARGS)
 	@jupyter nbconvert --log-level ERROR --execute --inplace nbs/index.ipynb

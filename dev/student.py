@@ -25,7 +25,7 @@ def empty(name, node): # the statement that defines it, if it is a function or a
     if isinstance(node, ast.FunctionDef):
         node.body, node.decorator_list = [], []
         return f"{ast.unparse(node)}\n    raise NotImplementedError('fill in {name}')"
-    return f'{name} = ...' + '  # a class'*isinstance(node, ast.ClassDef)
+    return f'{name} = ...  # a class' if isinstance(node, ast.ClassDef) else f'{name} = ...'
 
 def empty_answer(solution, check):
     "What stands in place of the solution, and the names that the check reads from it"

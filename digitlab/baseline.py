@@ -48,7 +48,6 @@ class PixelBaseline:
     def __init__(self, distance:str='mse'): # 'mse' or 'mae'
         if distance not in ('mse', 'mae'):
             raise ValueError(f'distance must be mse or mae, got {distance}')
-        self.distance = distance
         self.p = 1 if distance == 'mae' else 2  # the power
 
     def fit(self,

@@ -63,7 +63,7 @@ def _read_png(path):
         image = Image.open(path)
         if (image.size, image.mode) == ((28, 28), 'L'): return image.tobytes()
         raise ValueError(f'it is {image.size} in mode {image.mode}, not (28, 28) in mode L')
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as e:
+    except (OSError, SyntaxError, ValueError, IndexError, Image.DecompressionBombError) as e:
         raise ValueError(f"{path} can't be read: {e}; replace or remove it") from e
 
 # %% ../nbs/appendix/data.ipynb #eb7f57a5
@@ -147,7 +147,7 @@ MNIST_URLS = ('https://ossci-datasets.s3.amazonaws.com/mnist/',  # tried in this
 def _fetch_file(url, file, timeout):
     "Fetch one of MNIST's files; raises OSError or ValueError if that fails"
     with progress_bar(1, f'fetching {file.name}') as bar, atomic_write(file) as part:
-        bar.reset = bool  # pooch calls it at the end, and then tqdm would leave the bar there
+        bar.reset = lambda: None  # pooch calls it at the end, and tqdm would leave the bar there
         pooch.HTTPDownloader(timeout=timeout, progressbar=bar)(url, part, None)
         if _sha256(read_idx(part)) != MNIST_SHA256[file.stem]: raise ValueError('not MNIST')
 

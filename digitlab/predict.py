@@ -196,7 +196,7 @@ def load_model(path:str|Path|None=None)->tuple: # None for ours -> model ready t
 def _open_gray(path):
     "The gray values of a picture, floats [H,W] from 0 to 1, upright, of at most 140 pixels"
     with open(path, 'rb') as file: head = file.read(12)
-    for mark, kind in ((b'%PDF', 'PDF'), (b'ftypavi', 'AVIF'), (b'ftyp', 'HEIC')):
+    for mark, kind in ((b'%PDF', 'PDF'), (b'ftypavi', 'AVIF'), (b'ftyp', 'HEIC, or a video')):
         if mark in head: raise ValueError(f'it is of the kind {kind}')
     with Image.open(path, formats=('PNG', 'JPEG', 'GIF', 'BMP', 'TIFF', 'WEBP')) as image:
         if image.width*image.height > (15 if image.format == 'WEBP' else 50)*10**6:

@@ -40,7 +40,7 @@ def kernel_env(at_once:int=1)->dict: # how many notebooks share the processor
     "The environment that notebooks run in"
     threads = str(max(1, os.cpu_count()//at_once))
     shared = {'OMP_WAIT_POLICY': 'PASSIVE', 'OMP_NUM_THREADS': threads} if at_once > 1 else {}
-    env = shared | os.environ | {'TQDM_DISABLE': '1'}
+    env = shared | os.environ
     env.pop('PYTHONOPTIMIZE', None)
     for name in 'DIGITLAB_MNIST', 'DIGITLAB_CACHE':
         if env.get(name): env[name] = str(find_folder(env[name]))
@@ -113,10 +113,10 @@ def find_notebooks(names:tuple=())->list: # of absolute paths
             if stem == name or stem.startswith(f'{name:0>2}_'): return path
         raise ValueError(f'no notebook {name}; there are: {listed}')
     if not names and not series: raise ValueError(f'no notebooks in {nbs}')
-    todo = {path: path.name for path in map(find, names or series)}
-    if len(set(todo.values())) < len(todo):
+    todo = list(dict.fromkeys(map(find, names or series)))  # each once
+    if len({path.name for path in todo}) < len(todo):
         raise ValueError('two of these notebooks have the same name; run one of them at a time')
-    return list(todo)
+    return todo
 
 # %% ../nbs/appendix/run.ipynb #d6463e7b
 def set_values(jobs:list, given:dict, full:bool=False)->str: # the kind of digits that there are
@@ -126,14 +126,15 @@ def set_values(jobs:list, given:dict, full:bool=False)->str: # the kind of digit
     from digitlab.data import read_digits
     from digitlab.tensors import pick_device
     known = {name for job in jobs for name in job.parameters}
-    if unknown := ', '.join(given.keys() - known):
+    if unknown := ', '.join(sorted(given.keys() - known)):
         raise ValueError(f'no parameter {unknown}; there are: {", ".join(sorted(known))}')
     if 'device' in known: given['device'] = str(pick_device(given.get('device', 'auto')))
     kind = 'mnist'  # if nobody asks for digits
     if 'source' in known:
         source = str(given.get('source', 'auto'))
         kind = read_digits(source).kind
-        given['source'] = kind if source in ('auto', 'mnist', 'digits') else str(find_folder(source))
+        is_folder = source not in ('auto', 'mnist', 'digits')
+        given['source'] = str(find_folder(source)) if is_folder else kind
     for job in jobs:
         values = full_sizes(job.parameters) | given if full else given
         job.values = {name: values[name] for name in values if name in job.parameters}
@@ -313,6 +314,7 @@ def train_command(network, path, force, **options):
         --nproc-per-node 2 -m digitlab train resnet18"""
     path = path or Path(f'{network}.safetensors')
     with _one_line_errors():
+        if path.is_dir(): raise ValueError(f'{path} is a folder; name a file')
         if path.exists() and not force: raise ValueError(f'{path} exists; --force replaces it')
         from digitlab.scale import train_file
         train_file(network, path, **options)

@@ -91,9 +91,8 @@ class SharedBatches(Batches):
     def __len__(self): return len(self.x)//self.bs
 
     def __iter__(self):
-        mine = slice(self.rank, None, self.n_ranks)
         for xb, yb in super().__iter__():
-            if len(xb) == self.bs: yield xb[mine], yb[mine]
+            if len(xb) == self.bs: yield xb[self.rank::self.n_ranks], yb[self.rank::self.n_ranks]
 
 # %% ../nbs/09_faster_and_wider.ipynb #8b6808a5
 def bf16_step(learner, xb:Tensor, yb:Tensor)->Tensor: # loss, a single number
@@ -124,7 +123,8 @@ def train_together(model:nn.Module, # the same in every process; trained in plac
     "Train `model`, in this process or together with others"
     batches = SharedBatches(x, y, bs, make_generator(seed), rank, n_ranks)
     has_convs = any(p.ndim == 4 for p in model.parameters())
-    has_unit = x.is_cuda or torch.cpu.get_capabilities().get('amx_bf16')
+    if x.is_cuda: has_unit = torch.cuda.is_bf16_supported(including_emulation=False)
+    else: has_unit = torch.cpu.get_capabilities().get('amx_bf16')
     step = bf16_step if has_convs and has_unit else plain_step
     if n_ranks == 1: step = CapturedStep(step)
     else: model = nn.parallel.DistributedDataParallel(model)

@@ -41,7 +41,7 @@ def test_trimming_changes_no_output(shape, settings, kernel):
     ((2, 1, 1), dict(groups=2)), ((2, 1, 1), dict(padding_mode='circular')),
     ((2, 1, 1), dict(padding='same'))])
 def test_trimming_refuses(shape, settings):
-    with pytest.raises(ValueError): trimmed(shape, **settings)
+    with pytest.raises(ValueError, match="can't trim"): trimmed(shape, **settings)
 
 
 @pytest.mark.parametrize('name', ['linear', 'mlp', 'convnet', 'resnet18'])

@@ -9,10 +9,10 @@ import readme  # in dev/
 from conftest import LESSONS, ROOT, each_notebook, read, tagged
 from digitlab.run import make_job
 
-MODULES = ['files', 'data', 'show', 'tensors', 'baseline', 'sgd', 'learner', 'mlp', 'convnet', 'compare',
-           'predict', 'scale', 'run']
+MODULES = ['files', 'show', 'data', 'tensors', 'baseline', 'sgd', 'learner', 'mlp', 'convnet',
+           'compare', 'predict', 'scale', 'run']
 # `digitlab run` and lesson 7 say which extra they need, and traitlets comes with anywidget
-EXTRA = {'papermill', 'jinja2', 'nbformat', 'yaml', 'torchvision', 'fastai', 'traitlets'}
+EXTRA = {'papermill', 'jinja2', 'nbformat', 'yaml', 'torchvision', 'traitlets'}
 each_module = pytest.mark.parametrize('module', MODULES)
 
 
@@ -60,7 +60,7 @@ def test_every_lesson_is_in_the_readme():
 @each_module
 def test_imports_only_earlier_ones(module):
     found = re.findall(r'^\s*from (?:digitlab)?\.(\w+) import', module_text(module), re.M)
-    assert set(found) <= set(MODULES[:MODULES.index(module)]) | {'show'} - {module}
+    assert set(found) <= set(MODULES[:MODULES.index(module)])
 
 @each_module
 def test_needs_only_its_requirements(module):

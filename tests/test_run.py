@@ -15,7 +15,7 @@ GOOD = '''import os, pandas as pd
 from digitlab.show import result
 display({'image/png': 'iVBORw0K'}, metadata={'image/png': {'alt': 'a <dot>'}}, raw=True)
 result('loss → end', 1.5, 1.5, published=1.49, unit='s')
-names = 'OMP_WAIT_POLICY', 'TQDM_DISABLE', 'DIGITLAB_MNIST', 'PYTHONOPTIMIZE'
+names = 'OMP_WAIT_POLICY', 'DIGITLAB_MNIST', 'PYTHONOPTIMIZE'
 result('around', [str(size), str(rate), os.path.basename(os.getcwd()), *map(os.getenv, names)])
 result('models', pd.DataFrame({'acc': [.98]}, index=['a']))'''
 
@@ -89,7 +89,7 @@ def test_parameters_and_environment(mixed):
     "-p wins over --full, a small number stays one, checks are on, paths mean the same everywhere"
     one = mixed.notebooks['01_50% #1']
     assert one['parameters'] == {'size': [3, 4], 'rate': 1e-5}
-    expected = ['[3, 4]', '1e-05', 'nbs', 'PASSIVE', '1', str(mixed.project/'mnist'), None]
+    expected = ['[3, 4]', '1e-05', 'nbs', 'PASSIVE', str(mixed.project/'mnist'), None]
     assert one['results'][1]['value'] == expected
 
 def test_terminal_and_report(mixed):

@@ -1,4 +1,4 @@
-"What the notebook 09_faster_and_wider can't hold: a graph without a card, and two processes"
+"What lesson 9 can't hold: a graph without a card, other processors, and two processes"
 import os, socket, subprocess, sys
 from contextlib import nullcontext
 from functools import partial
@@ -107,8 +107,13 @@ def start(n, *command):
                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for rank in range(n)]
 
 def test_two_processes_learn_what_one_does(tmp_path):
-    for process in start(1, '-c', SCRIPT, tmp_path) + start(2, '-c', SCRIPT, tmp_path):
-        assert process.wait(300) == 0, process.stdout.read()
+    processes = start(1, '-c', SCRIPT, tmp_path) + start(2, '-c', SCRIPT, tmp_path)
+    try:
+        for process in processes:
+            output, _ = process.communicate(timeout=300)
+            assert process.returncode == 0, output
+    finally:
+        for process in processes: process.kill()
     def apart(name, one, other):
         pairs = zip(*(torch.load(tmp_path/f'{name}-{run}') for run in (one, other)))
         return max((a - b).abs().max() for a, b in pairs)

@@ -71,7 +71,6 @@ def test_the_bar_in_a_notebook(monkeypatch):
         return SimpleNamespace(update=display)
     monkeypatch.setattr('IPython.display.display', display)
     monkeypatch.setattr(show, 'in_frontend', lambda: True)
-    monkeypatch.delenv('TQDM_DISABLE', raising=False)
     with progress_bar(100, 'reading') as bar:
         bar.start_t, bar.last_print_t = bar.start_t - 2, bar.last_print_t - 2
         bar.update(50)

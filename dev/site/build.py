@@ -1,4 +1,4 @@
-"""Builds the site from the notebooks into dev/site/_site. Needs no network, but fetches MNIST if it can.
+"""Builds the site from the notebooks into dev/site/_site, and fetches MNIST for it if it can.
 
 The saved outputs are shown. A widget's output becomes the widget itself, with its still picture
 inside for a browser without JavaScript."""
@@ -54,7 +54,7 @@ def train_models(digits): # three of the home page's four; the convnet comes wit
         return model
     return PixelBaseline('mse').fit(x, y), train((784, 10)), train((784, 64, 10))
 
-def home_models(baseline, linear, hidden): # all four, as JSON
+def home_models(baseline, linear, hidden): # all four, as nn.js reads them
     means = baseline.means_.flatten(1)
     nearest = linear_layer(2*means/784, -(means**2).mean(1))
     return [dict(name='pixel baseline', kind='distance', layers=[SCALE, nearest]),
@@ -114,7 +114,7 @@ def page(path): # a notebook as the site shows it
             cell.metadata.mystnb = {'code_prompt_show': f'Show the {what}',
                                     'code_prompt_hide': f'Hide the {what}'}
             if what == 'answer': tags = [*(t for t in tags if t != 'hide-input'), 'hide-cell']
-            cell.metadata.tags = [*tags, *['export']*bool(exported)]
+            cell.metadata.tags = [*tags, 'export'] if exported else tags
         cells.append(cell)
         before = what
     nb.cells = cells
@@ -123,7 +123,7 @@ def page(path): # a notebook as the site shows it
 
 YOURS = """## Or train one here
 
-Press Play: ten pictures of weights take shape while a small network learns from a few thousand digits, and
+Press Play: ten pictures of weights take shape while a small network learns from up to 2,000 digits, and
 the pad above shows what it makes of your drawing. Reset, and it starts again from the same weights."""
 
 def home(nb, digits): # the pad, the way in, a network to train, and the list of pages
@@ -135,8 +135,10 @@ def home(nb, digits): # the pad, the way in, a network to train, and the list of
     pad = widget(PAD, '<noscript>The drawing pad needs JavaScript.</noscript>')
     start = f'<p class="start"><a href="{PAGES[0].stem}.html">Start with lesson 1</a></p>'
     train = widget(TRAIN, '<noscript>Training needs JavaScript.</noscript>')
-    models = (f'<small>The first three models learned from {len(digits.train_y):,} digits ({digits.name}) '
-              'when this page was built. The small convnet comes with digitlab, and learned from MNIST.</small>')
+    whose = 'MNIST' if digits.kind == 'mnist' else 'scikit-learn'
+    models = (f"<small>The first three models learned from {len(digits.train_y):,} of {whose}'s "
+              'digits when this page was built. The small convnet comes with digitlab, and learned '
+              'from MNIST.</small>')
     about = nb.cells[2].source
     nb.cells[1:3] = [nbformat.v4.new_markdown_cell(text) # the first in place of its recording
                      for text in (pad, models, about, start, YOURS, train)]
@@ -178,6 +180,6 @@ def main():
         for template in site.glob('_static/*macros.html'): template.unlink() # the theme's: no pages
         shutil.rmtree(SITE, ignore_errors=True)
         shutil.move(site, SITE)
-    print(f'{len(PAGES) + 1} pages in {SITE}. To read and to draw: make pad')
+    print(f'{len(PAGES) + 1} pages in {SITE}')
 
 if __name__ == '__main__': sys.exit(main())

@@ -284,7 +284,7 @@ export function* evaluating(network, { images, labels }, loss) {
 // The probabilities of ten digits for one image, from a network that is being trained.
 export const ask = (network, pixels) => softmax(forward(network, pixels, 0))
 
-// Digits to train on and digits to test with, as pack_digits in lesson 5 packs them: in base64 and gzip, first
+// Digits to train on and digits to test with, as pack_digits in show.py packs them: in base64 and gzip, first
 // the pixels, two to a byte, then the labels; `counts` says how many of each.
 export async function readDigits({ counts, data }) {
   const packed = new Blob([Uint8Array.from(atob(data), c => c.charCodeAt(0))])
