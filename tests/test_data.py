@@ -165,6 +165,7 @@ def test_order_is_by_number_and_stray_files_are_passed_over(tree):
 @pytest.mark.parametrize('damage, message', [
     (lambda p: p.write_bytes(b'text'), "can't be read"),
     (lambda p: p.write_bytes(p.read_bytes()[:-30]), "can't be read"),
+    (lambda p: p.write_bytes(p.read_bytes()[:33] + p.read_bytes()[-12:]), "can't be read"),
     (lambda p: Image.new('RGB', (28, 28)).save(p), 'mode RGB, not'),
     (lambda p: Image.new('L', (20, 28)).save(p), r'is \(20, 28\) in')])
 def test_a_bad_png_is_named(tree, damage, message):

@@ -153,6 +153,12 @@ def test_one_runs_alone(project, monkeypatch):
     assert [*sorted(ran[:2]), ran[2]] == [('02_b', True), ('03_c', True), ('01_a', False)]
     assert (project/'runs'/'latest').is_file()
 
+def test_a_trained_network_replaces_nothing(project):
+    write(project/'mine.safetensors', 'mine')
+    for out, said in ('mine.safetensors', '--force replaces it'), ('nbs', 'is a folder'):
+        done = digitlab('train', 'linear', '--source', 'digits', '--out', out)
+        assert done.exit_code == 2 and said in done.output
+
 def test_report_on_a_full_disk(project, monkeypatch):
     def full(*args, **kwargs): raise OSError(28, 'No space left on device')
     monkeypatch.setattr(run, 'run_job', lambda job, *args: setattr(job, 'status', 'ok'))

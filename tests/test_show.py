@@ -75,3 +75,9 @@ def test_the_bar_in_a_notebook(monkeypatch):
         bar.start_t, bar.last_print_t = bar.start_t - 2, bar.last_print_t - 2
         bar.update(50)
     assert found[0]['text/plain'].startswith('reading:  50%') and found[-1] == {}
+
+@pytest.mark.parametrize('rank', '01')
+def test_only_the_first_of_several_processes_shows_a_bar(monkeypatch, rank):
+    monkeypatch.setenv('RANK', rank)
+    monkeypatch.setattr('sys.stderr.isatty', lambda: True)
+    with progress_bar(100, 'training') as bar: assert bar.disable == (rank == '1')

@@ -76,7 +76,8 @@ def test_home():
     models = json.loads((SITE/pads['networks']).read_text())
     assert (pad, train) == ('pad', 'train') and len(models) == 4
     assert (SITE/trains['digits']).is_file()
-    assert 'Start with lesson 1' in PAGES['index.html'].get_text()
+    text = PAGES['index.html'].get_text()
+    assert 'Start with lesson 1' in text and re.search("learned from [\\d,]+ of (MNIST|scikit-learn)", text)
 
 def test_search_finds_the_words():
     index = (SITE/'searchindex.js').read_text(encoding='utf-8')
